@@ -1,0 +1,16 @@
+/* The clock seam. */
+#ifndef BASE_CLOCK_H
+#define BASE_CLOCK_H
+
+#include <stdint.h>
+
+struct base_clock {
+    void *ctx;
+    int64_t (*wall_ms)(void *ctx);           /* ms since 1970 UTC; may jump */
+    int64_t (*mono_ns)(void *ctx);           /* monotonic ns */
+    void (*sleep_ns)(void *ctx, int64_t ns); /* for pacing; waits for events use base_cond */
+};
+
+extern const struct base_clock base_clock_system;
+
+#endif

@@ -1,0 +1,23 @@
+/* Messages of background work; the library itself never prints. */
+#ifndef BASE_LOGGER_H
+#define BASE_LOGGER_H
+
+#include <varve/error.h>
+
+/* Same numbers as VARVE_LOG_* of varve/store.h and as syslog's. */
+enum base_log_level {
+    BASE_LOG_ERROR = 3,
+    BASE_LOG_WARNING = 4,
+    BASE_LOG_INFO = 6,
+    BASE_LOG_DEBUG = 7
+};
+
+struct base_logger {
+    void (*message)(void *ctx, int level, const char *text); /* NULL: silent. Any thread. */
+    void *ctx;
+};
+
+void base_log(const struct base_logger *logger, int level, const char *format, ...)
+    VARVE_PRINTF(3, 4);
+
+#endif
