@@ -5,6 +5,8 @@
 #ifndef INDEX_ENTRY_H
 #define INDEX_ENTRY_H
 
+#include <varve/error.h>
+
 #include "base/hash.h"
 #include "base/random.h"
 
