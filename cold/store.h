@@ -1,0 +1,186 @@
+/*
+ * The object store interface. Drivers: dir (dir.c); later s3, libs3 and faulty. Names are S3's.
+ *
+ * Calls block; any number of threads may call at once. Keys are relative to the store's
+ * prefix: 1..1024 bytes, '/'-separated, no empty, "." or ".." parts. Every error a driver raises is
+ * one of: conditions VARVE_E_NOT_FOUND (no such key), VARVE_E_PRECONDITION (a conditional write was
+ * lost: 412), VARVE_E_UNSUPPORTED; failures   VARVE_E_STORE (with `retriable` telling whether
+ * trying again makes sense), VARVE_E_DENIED, VARVE_E_CORRUPT (a length or checksum that is not what
+ * was promised, I9), VARVE_E_NO_SPACE, VARVE_E_NO_MEMORY. Messages name the operation, the key and
+ * the store's URL without credentials.
+ */
+#ifndef COLD_STORE_H
+#define COLD_STORE_H
+
+#include "base/env.h"
+
+#define COLD_KEY_MAX 1024
+#define COLD_ETAG_MAX 127
+
+struct cold_etag {
+    char text[COLD_ETAG_MAX + 1]; /* opaque; as the store gave it */
+};
+
+enum cold_condition {
+    COLD_ALWAYS,
+    COLD_IF_ABSENT, /* If-None-Match: * */
+    COLD_IF_MATCH,  /* If-Match: etag */
+};
+
+struct cold_put {
+    enum cold_condition condition;
+    const struct cold_etag *etag; /* for COLD_IF_MATCH */
+    bool has_crc32c; /* crc32c of the whole body: the driver proves that it stored these bytes (I9)
+                      */
+    uint32_t crc32c;
+};
+
+struct cold_meta {
+    uint64_t size;
+    int64_t modified; /* ms since 1970 by the store's clock */
+    struct cold_etag etag;
+};
+
+struct cold_caps {
+    bool conditional_put;      /* if-absent and if-match hold under concurrency */
+    bool conditional_complete; /* if-absent on complete-multipart */
+    bool local;                /* a GET costs no more than a local read: no need to cache */
+    bool ordered_list;         /* list in key order */
+    uint64_t put_size_max;     /* a body above this must go by multipart */
+    uint64_t part_size_min;    /* all parts but the last */
+    uint64_t part_size;        /* what the driver likes best */
+    unsigned parts_max;
+    unsigned parallel; /* requests worth having in flight at once */
+};
+
+struct cold_part {
+    unsigned number; /* from 1 */
+    uint64_t size;
+    struct cold_etag etag;
+};
+
+#define COLD_UPLOAD_ID_MAX 255
+struct cold_upload {
+    char id[COLD_UPLOAD_ID_MAX + 1];
+};
+
+struct cold_store;
+
+/* One driver. `self` is the driver's own object. */
+struct cold_store_ops {
+    const char *name;
+    void (*close)(void *self);
+    void (*caps)(void *self, struct cold_caps *ret);
+    int (*put)(void *self, const char *key, const struct iovec *body, int count,
+               const struct cold_put *how, struct cold_etag *ret_etag, struct varve_error *err);
+    int (*get)(void *self, const char *key, uint64_t pos, size_t size, void *buf,
+               struct varve_error *err);
+    int (*read)(void *self, const char *key, size_t size_max, void **ret, size_t *ret_size,
+                struct cold_etag *ret_etag, struct varve_error *err);
+    int (*head)(void *self, const char *key, struct cold_meta *ret, struct varve_error *err);
+    int (*list)(void *self, const char *prefix, const char *start_after, unsigned max,
+                int (*visit)(void *arg, const char *key, const struct cold_meta *meta), void *arg,
+                bool *ret_more, struct varve_error *err);
+    int (*remove)(void *self, const char *const *keys, size_t count, struct varve_error *err);
+    int (*upload_begin)(void *self, const char *key, struct cold_upload *ret,
+                        struct varve_error *err);
+    int (*upload_part)(void *self, const char *key, const struct cold_upload *upload,
+                       unsigned number, uint64_t pos, const struct iovec *body, int count,
+                       uint32_t crc32c, struct cold_part *ret, struct varve_error *err);
+    int (*upload_complete)(void *self, const char *key, const struct cold_upload *upload,
+                           const struct cold_part *parts, unsigned count,
+                           const struct cold_put *how, struct cold_etag *ret_etag,
+                           struct varve_error *err);
+    int (*upload_abort)(void *self, const char *key, const struct cold_upload *upload,
+                        struct varve_error *err);
+    int (*upload_list)(void *self, const char *prefix,
+                       int (*visit)(void *arg, const char *key, const struct cold_upload *upload,
+                                    int64_t started),
+                       void *arg, struct varve_error *err);
+};
+
+struct cold_store_options {
+    bool create;    /* make what the URL names if it is missing (dir: the directory) */
+    bool read_only; /* changing calls are VARVE_E_READ_ONLY */
+};
+
+/*
+ * Opens the store a URL names: "file:///absolute/dir" (a bare absolute or relative path is the
+ * same). VARVE_E_INVALID (unknown scheme or query name, said in words), VARVE_E_NOT_FOUND,
+ * VARVE_E_STORE.
+ */
+int cold_store_open(const struct base_env *env, const char *url,
+                    const struct cold_store_options *options, struct cold_store **ret,
+                    struct varve_error *err);
+/* Wraps a driver's object; cold_store_close closes it. How drivers and tests make a store. */
+int cold_store_new(const struct base_env *env, const char *url, const struct cold_store_ops *ops,
+                   void *self, bool read_only, struct cold_store **ret, struct varve_error *err);
+struct cold_store *cold_store_close(struct cold_store *store);
+
+const char *cold_store_url(const struct cold_store *store); /* without credentials */
+void cold_store_caps(struct cold_store *store, struct cold_caps *ret);
+
+/* Stores a whole body; it is durable and visible as a whole, or not at all. `ret_etag` may be NULL.
+ */
+int cold_store_put(struct cold_store *store, const char *key, const struct iovec *body, int count,
+                   const struct cold_put *how, struct cold_etag *ret_etag, struct varve_error *err);
+/* Reads exactly [pos, pos + size) into buf; a shorter object is VARVE_E_CORRUPT. Exactly one
+ * request. */
+int cold_store_get(struct cold_store *store, const char *key, uint64_t pos, size_t size, void *buf,
+                   struct varve_error *err);
+/* Reads a whole object of at most size_max bytes into fresh memory. Exactly one request. */
+int cold_store_read(struct cold_store *store, const char *key, size_t size_max, void **ret,
+                    size_t *ret_size, struct cold_etag *ret_etag, struct varve_error *err);
+int cold_store_head(struct cold_store *store, const char *key, struct cold_meta *ret,
+                    struct varve_error *err);
+/* One page of at most `max` keys that begin with prefix and sort after start_after (NULL: from the
+ * first). */
+int cold_store_list(struct cold_store *store, const char *prefix, const char *start_after,
+                    unsigned max,
+                    int (*visit)(void *arg, const char *key, const struct cold_meta *meta),
+                    void *arg, bool *ret_more, struct varve_error *err);
+/* All pages, one after the other. */
+int cold_store_list_all(struct cold_store *store, const char *prefix,
+                        int (*visit)(void *arg, const char *key, const struct cold_meta *meta),
+                        void *arg, struct varve_error *err);
+/* Deletes; keys that are not there are no error. */
+int cold_store_delete(struct cold_store *store, const char *const *keys, size_t count,
+                      struct varve_error *err);
+/* Multipart. Nothing is visible before upload_complete. Parts may be sent in parallel and again.
+ * `pos` is the part's place. */
+int cold_store_upload_begin(struct cold_store *store, const char *key, struct cold_upload *ret,
+                            struct varve_error *err);
+int cold_store_upload_part(struct cold_store *store, const char *key,
+                           const struct cold_upload *upload, unsigned number, uint64_t pos,
+                           const struct iovec *body, int count, uint32_t crc32c,
+                           struct cold_part *ret, struct varve_error *err);
+int cold_store_upload_complete(struct cold_store *store, const char *key,
+                               const struct cold_upload *upload, const struct cold_part *parts,
+                               unsigned count, const struct cold_put *how,
+                               struct cold_etag *ret_etag, struct varve_error *err);
+int cold_store_upload_abort(struct cold_store *store, const char *key,
+                            const struct cold_upload *upload, struct varve_error *err);
+int cold_store_upload_list(struct cold_store *store, const char *prefix,
+                           int (*visit)(void *arg, const char *key,
+                                        const struct cold_upload *upload, int64_t started),
+                           void *arg, struct varve_error *err);
+
+enum cold_op {
+    COLD_OP_PUT,
+    COLD_OP_GET,
+    COLD_OP_HEAD,
+    COLD_OP_LIST,
+    COLD_OP_DELETE,
+    COLD_OP_PART,
+    COLD_OP_UPLOAD, /* begin, complete, abort, list of multipart */
+    COLD_OP_COUNT
+};
+struct cold_stats {
+    uint64_t requests[COLD_OP_COUNT];
+    uint64_t failures[COLD_OP_COUNT]; /* conditions are none */
+    uint64_t bytes_sent;
+    uint64_t bytes_received;
+};
+void cold_store_stats(struct cold_store *store, struct cold_stats *ret);
+
+#endif
