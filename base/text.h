@@ -29,11 +29,18 @@ void base_format_size(uint64_t size, char text[16]);
 
 /*
  * A settings file: "# comment" and "name = value" lines, first line the magic ("varve-store 1"),
- * last line "crc32c = 8 hex digits" over all bytes before that line.
+ * last line "crc32c = 8 hex digits" over all bytes before that line. Names are of a-z A-Z 0-9 . _ -
+ * and not "crc32c"; values hold no control characters.
  */
+#define BASE_SETTINGS_NAME_SIZE_MAX 128
+#define BASE_SETTINGS_VALUE_SIZE_MAX 8192
+#define BASE_SETTINGS_COUNT_MAX 1024
+
 struct base_settings;
-struct base_settings *base_settings_new(void);
+struct base_settings *base_settings_new(void); /* NULL: out of memory */
 struct base_settings *base_settings_free(struct base_settings *s);
+/* Copies both; a name that is there keeps its place. VARVE_E_INVALID (a name or value that no file
+ * can hold), VARVE_E_TOO_LARGE (the count), VARVE_E_NO_MEMORY. */
 int base_settings_set(struct base_settings *s, const char *name, const char *value,
                       struct varve_error *err);
 const char *base_settings_get(const struct base_settings *s,
