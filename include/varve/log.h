@@ -1,0 +1,217 @@
+/* A log: create, append, read state, tier, trim. */
+#ifndef VARVE_LOG_H
+#define VARVE_LOG_H
+
+#include <varve/record.h>
+#include <varve/store.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct varve_log;
+
+enum varve_durability {
+    VARVE_DURABILITY_OS =
+        0, /* acknowledged when in the page cache; synced on an interval (flush.ms) */
+    VARVE_DURABILITY_FSYNC = 1, /* acknowledged when durable; one fdatasync covers all who wait */
+};
+
+struct varve_log_options {
+    size_t size;
+    enum varve_durability
+        durability; /* of appends through this handle's log; the first open decides */
+};
+
+/* A configuration option by its Kafka topic-config name: { "retention.ms", "86400000" }. */
+struct varve_option {
+    const char *name;
+    const char *value;
+};
+
+/*
+ * Makes a log. `name`: 1..249 bytes of UTF-8, parts separated by '/', no '@', no "..", no control
+ * characters. The list of options is in docs/configuration.md.
+ *
+ * Conditions: VARVE_E_EXISTS. Failures: VARVE_E_INVALID (name or option, said which and why),
+ * VARVE_E_READ_ONLY, VARVE_E_STORE (the cold tier must be reachable), VARVE_E_IO.
+ */
+VARVE_API int varve_log_create(struct varve_store *store, const char *name,
+                               const struct varve_option *options, size_t option_count,
+                               struct varve_error *err);
+
+/*
+ * Opens a log; for writing when the store is. A log may be opened several times in a process: the
+ * handles share one log. Recovers after a crash: what is torn at the tail is cut off and reported
+ * through the message callback.
+ *
+ * Conditions: VARVE_E_NOT_FOUND, VARVE_E_FENCED (owned by another store). Failures:
+ * VARVE_E_CORRUPT, VARVE_E_IO, VARVE_E_STORE.
+ */
+VARVE_API int varve_log_open(struct varve_store *store, const char *name,
+                             const struct varve_log_options *options, struct varve_log **ret,
+                             struct varve_error *err);
+
+/* Closes a handle. The last one syncs what was appended. NULL is accepted. Returns NULL. */
+VARVE_API struct varve_log *varve_log_close(struct varve_log *log);
+
+/*
+ * Appends one record batch and assigns its offsets.
+ *
+ * `batch` stays the caller's. On success *ret_base_offset is the first offset assigned. In `os`
+ * mode the batch is visible to readers when the call returns; in `fsync` mode it is durable first,
+ * then visible. Never waits for an upload.
+ *
+ * Threads: any. Conditions: VARVE_E_FENCED, VARVE_E_FULL. Failures: VARVE_E_INVALID (an empty
+ * batch), VARVE_E_TOO_LARGE (above max.message.bytes), VARVE_E_NO_SPACE (nothing was appended; it
+ * works again once there is room), VARVE_E_IO, VARVE_E_FAILED, VARVE_E_READ_ONLY.
+ */
+VARVE_API int varve_log_append(struct varve_log *log, struct varve_batch *batch,
+                               int64_t *ret_base_offset, struct varve_error *err);
+
+/* Appends one record as a batch of its own, compressed as the log's compression.type says.
+ * Otherwise as varve_log_append. */
+VARVE_API int varve_log_append_record(struct varve_log *log, const struct varve_record *record,
+                                      int64_t *ret_offset, struct varve_error *err);
+
+/*
+ * Appends one batch that is encoded already (Kafka record batch v2, any codec); every field, the
+ * CRC32C and all records are checked first: VARVE_E_CORRUPT says what is wrong. Otherwise as
+ * varve_log_append.
+ */
+VARVE_API int varve_log_append_encoded(struct varve_log *log, const void *data, size_t size,
+                                       int64_t *ret_base_offset, struct varve_error *err);
+
+/* Makes everything appended so far durable, whatever the mode. */
+VARVE_API int varve_log_sync(struct varve_log *log, struct varve_error *err);
+
+/* Closes the active segment, so that it can be uploaded. */
+VARVE_API int varve_log_seal(struct varve_log *log, struct varve_error *err);
+
+/* What a log is at this moment. */
+struct varve_log_info {
+    size_t size;          /* set by the caller */
+    int64_t start_offset; /* log start offset */
+    int64_t end_offset;   /* of the next record: readers see all below it */
+    int64_t cold_end;     /* n: the cold tier holds [start_offset, cold_end) */
+    int64_t hot_start;    /* h: the local disk holds [hot_start, end_offset) */
+    uint64_t hot_segments;
+    uint64_t hot_bytes;
+    uint64_t cold_segments;
+    uint64_t cold_bytes;        /* of batches */
+    uint64_t cold_stored_bytes; /* of objects */
+    int64_t pending_age_ms; /* age of the oldest record that is only local: the recovery point; 0:
+                               none */
+    uint64_t pending_bytes; /* sealed and not uploaded */
+    uint32_t epoch;
+    uint32_t upload_failures; /* in a row */
+    char id[40];              /* the log's id, hex */
+};
+VARVE_API int varve_log_info(struct varve_log *log, struct varve_log_info *info,
+                             struct varve_error *err);
+
+/* One segment, for varve_log_each_segment. Present in one tier or in both. */
+struct varve_segment_info {
+    int64_t base_offset;
+    int64_t end_offset; /* exclusive */
+    int64_t first_timestamp;
+    int64_t max_timestamp;
+    uint64_t size;        /* bytes of batches */
+    uint64_t stored_size; /* bytes of the object, 0: not in the cold tier */
+    bool hot;
+    bool cold;
+    bool sealed;
+    const char *object_key; /* of the object, NULL: none */
+};
+/* Visits segments in offset order, both tiers merged. A non-zero return ends the walk and is
+ * returned. */
+VARVE_API int varve_log_each_segment(struct varve_log *log,
+                                     int (*visit)(void *ctx,
+                                                  const struct varve_segment_info *segment),
+                                     void *ctx, struct varve_error *err);
+
+/*
+ * The first record whose timestamp is at or after `timestamp` (ms), as Kafka's ListOffsets defines
+ * it; timestamps may be out of order. VARVE_E_NOT_FOUND: none. `ret_timestamp` may be NULL.
+ */
+VARVE_API int varve_log_find_time(struct varve_log *log, int64_t timestamp, int64_t *ret_offset,
+                                  int64_t *ret_timestamp, struct varve_error *err);
+
+/*
+ * Runs the tierer to its end now, in this thread: uploads all sealed segments (with `seal` the
+ * active one too), commits them, evicts by local retention (with `evict` all that is committed),
+ * applies retention.
+ */
+struct varve_tier_options {
+    size_t size;
+    bool seal;
+    bool evict;
+    void (*progress)(void *ctx, uint64_t done_bytes, uint64_t total_bytes);
+    void *progress_ctx;
+    /* results, written on return, also after a failure */
+    uint64_t uploaded_segments;
+    uint64_t uploaded_bytes;
+    uint64_t stored_bytes;
+    uint64_t evicted_segments;
+    uint64_t evicted_bytes;
+    uint64_t deleted_objects;
+};
+VARVE_API int varve_log_tier(struct varve_log *log, struct varve_tier_options *options,
+                             struct varve_error *err);
+
+/*
+ * Moves the log start offset up to `offset`; records below are gone for readers at once, their
+ * space follows after a grace period (file.delete.delay.ms). Durable on return.
+ * VARVE_E_OUT_OF_RANGE: above the end. Below the start it does nothing.
+ */
+VARVE_API int varve_log_trim(struct varve_log *log, int64_t offset, struct varve_error *err);
+
+/* Visits the log's options with their values in force, those at their default included. */
+VARVE_API int varve_log_each_option(struct varve_log *log,
+                                    int (*visit)(void *ctx, const char *name, const char *value,
+                                                 bool is_default),
+                                    void *ctx, struct varve_error *err);
+
+/* Changes options; those not named stay. VARVE_E_INVALID says which and why. Durable on return. */
+VARVE_API int varve_log_configure(struct varve_log *log, const struct varve_option *options,
+                                  size_t option_count, struct varve_error *err);
+
+/* Deletes a log with all its data in both tiers; no handle may be open. VARVE_E_NOT_FOUND,
+ * VARVE_E_BUSY, VARVE_E_STORE. */
+VARVE_API int varve_log_delete(struct varve_store *store, const char *name,
+                               struct varve_error *err);
+
+/* What varve_log_verify finds. `kind`: "damage", "missing", "gap", "overlap", "mismatch", "orphan",
+ * "note". */
+struct varve_finding {
+    const char *kind;
+    const char *where; /* file or object key */
+    const char *text;
+    int64_t offset; /* first offset concerned, -1: none */
+    bool problem;   /* false for orphans and notes */
+    bool repaired;
+};
+struct varve_verify_options {
+    size_t size;
+    bool deep;   /* read every byte of both tiers */
+    bool repair; /* a log open for writing: repair what the other tier or the bucket still holds */
+    void (*found)(void *ctx, const struct varve_finding *finding);          /* may be NULL */
+    void (*progress)(void *ctx, uint64_t done_bytes, uint64_t total_bytes); /* may be NULL */
+    void *ctx;
+    /* results */
+    uint64_t hot_segments;
+    uint64_t cold_segments;
+    uint64_t bytes_read;
+    uint32_t problems; /* not repaired */
+    uint32_t repaired;
+};
+/* Checks both tiers against each other, checksums and the chain. Returns 0 when it ran to its end,
+ * whatever it found. */
+VARVE_API int varve_log_verify(struct varve_log *log, struct varve_verify_options *options,
+                               struct varve_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
