@@ -65,6 +65,23 @@ int record_batch_validate(const void *data, size_t size, size_t decompressed_max
                           struct record_batch *ret, struct varve_error *err);
 
 /*
+ * record_batch_validate for callers that validate many: the contexts and the memory for
+ * decompression are theirs. Both may be NULL for an uncompressed batch.
+ */
+struct record_codec;
+struct base_buffer;
+int record_batch_validate_with(const void *data, size_t size, size_t decompressed_max,
+                               struct record_codec *codec, struct base_buffer *scratch,
+                               struct record_batch *ret, struct varve_error *err);
+
+/*
+ * Writes the header of `batch` over the first RECORD_BATCH_HEADER_SIZE bytes of `data`, whose
+ * records lie behind them already, and sets the CRC32C. The fields codec to has_delete_horizon and
+ * crc are not looked at: attributes and the bytes say it.
+ */
+void record_batch_encode(void *data, const struct record_batch *batch);
+
+/*
  * Writes into `header` (RECORD_BATCH_HEADER_SIZE bytes, a copy of a batch's header) the two fields
  * the CRC leaves out. Appending gathers this header and the caller's remaining bytes into one
  * write.

@@ -18,7 +18,11 @@ int record_builder_encode(struct varve_batch *batch, const void **ret_data, size
 
 /*
  * Makes the batch carry an already encoded foreign batch (record_batch_validate is run on it, sizes
- * bounded by the batch's size_max); it then counts as filled. For the daemon and `varve append
+ * bounded by the batch's size_max, decompressed too); it then counts as filled until it is cleared.
+ * The bytes are copied; encode returns them with base offset 0 and leader epoch -1, everything else
+ * as it came. Conditions: VARVE_E_FULL when the batch is not empty. Failures: VARVE_E_CORRUPT (also
+ * when bytes follow the batch), VARVE_E_TOO_LARGE, VARVE_E_UNSUPPORTED, VARVE_E_NO_MEMORY. For the
+ * daemon and `varve append
  * --format raw`.
  */
 int record_builder_wrap(struct varve_batch *batch, const void *data, size_t size,

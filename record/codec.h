@@ -30,4 +30,8 @@ int record_codec_decompress(struct record_codec *c, enum varve_codec codec, cons
 const char *record_codec_name(enum varve_codec codec);
 bool record_codec_parse(const char *name, enum varve_codec *ret);
 
+/* Whether the codec is known and has that level. 0 is every codec's default; gzip 1 to 9, lz4 1 to
+ * 17 (Kafka's range, 12 and above are one), zstd -7 to 22; none and snappy have no other. */
+bool record_codec_level_valid(enum varve_codec codec, int level);
+
 #endif

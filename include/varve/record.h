@@ -50,7 +50,8 @@ struct varve_batch;
  * Makes an empty batch that will be compressed by `codec` (level 0: the codec's default).
  * `size_max` bounds the bytes of the encoded batch before compression, header included.
  *
- * Failures: VARVE_E_INVALID (codec, size_max below 128 or above 2^31-1), VARVE_E_NO_MEMORY.
+ * Failures: VARVE_E_INVALID (codec, a level it does not have, size_max below 128 or above 2^31-1),
+ * VARVE_E_NO_MEMORY.
  */
 VARVE_API int varve_batch_new(enum varve_codec codec, int level, size_t size_max,
                               struct varve_batch **ret, struct varve_error *err);
@@ -63,7 +64,8 @@ VARVE_API struct varve_batch *varve_batch_free(struct varve_batch *batch);
  *
  * Conditions: VARVE_E_FULL when the batch holds records and this one would exceed size_max: append
  * the batch, clear it, add again. Failures: VARVE_E_TOO_LARGE when it exceeds size_max even alone,
- * VARVE_E_INVALID (a negative timestamp other than -1, a NULL header name), VARVE_E_NO_MEMORY.
+ * VARVE_E_INVALID (a negative timestamp other than -1, a NULL header name, NULL bytes with a size),
+ * VARVE_E_NO_MEMORY. Whatever fails leaves the batch as it was.
  */
 VARVE_API int varve_batch_add(struct varve_batch *batch, const struct varve_record *record,
                               struct varve_error *err);
