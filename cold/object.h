@@ -26,11 +26,6 @@ struct cold_compressor;
 struct cold_compressor *cold_compressor_new(void);
 struct cold_compressor *cold_compressor_free(struct cold_compressor *c);
 
-/* Appends one zstd frame (with content size and content checksum) to `out`. *ret_crc32c is that of
- * the frame's bytes. */
-int cold_block_compress(struct cold_compressor *c, int level, const void *data, size_t size,
-                        struct base_buffer *out, uint32_t *ret_crc32c, struct varve_error *err);
-
 /* One block, as the table describes it. */
 struct cold_block_info {
     int64_t first_offset;
@@ -39,8 +34,18 @@ struct cold_block_info {
     uint32_t stored_size; /* bytes of the frame */
     uint32_t raw_pos;     /* in the segment */
     uint32_t raw_size;
-    uint32_t crc32c; /* of the frame's bytes */
+    uint32_t crc32c;           /* of the frame's bytes */
+    uint32_t content_checksum; /* low half of the content's XXH64: the frame's last four bytes */
 };
+
+/*
+ * Appends one zstd frame (with content size and content checksum) to `out`. Sets what the frame
+ * decides of *ret: stored_size, raw_size, crc32c, content_checksum; the other fields are the
+ * caller's and stay as they are. VARVE_E_NO_MEMORY; VARVE_E_INVALID (nothing, or above 1 GiB).
+ */
+int cold_block_compress(struct cold_compressor *c, int level, const void *data, size_t size,
+                        struct base_buffer *out, struct cold_block_info *ret,
+                        struct varve_error *err);
 
 /* What the object says of its segment. */
 struct cold_object_info {
@@ -82,6 +87,10 @@ int cold_object_builder_batch(struct cold_object_builder *b, const struct record
  * order. */
 int cold_object_builder_block(struct cold_object_builder *b, const struct cold_block_info *block,
                               struct varve_error *err);
+/* Records that the records of `producer_id` in [first_offset, last_offset] belong to an aborted
+ * transaction. */
+int cold_object_builder_aborted(struct cold_object_builder *b, int64_t producer_id,
+                                int64_t first_offset, int64_t last_offset, struct varve_error *err);
 /*
  * The tail. *ret_tail is the builder's. table_size and index_size as index_entry wants them; the
  * index frame begins where the last block ends.
@@ -122,6 +131,14 @@ struct cold_index_view {
 int cold_index_decode(const void *data, size_t size, struct cold_index_view *ret,
                       struct varve_error *err);
 void cold_index_producer(const struct cold_index_view *v, size_t i, struct cold_producer *ret);
+void cold_index_aborted(const struct cold_index_view *v, size_t i, int64_t *ret_producer_id,
+                        int64_t *ret_first_offset, int64_t *ret_last_offset);
+/*
+ * All that follows the blocks: the index frame, and the seek table, which must say the same. What
+ * `verify` uses; `data` is the object from index_pos to its end.
+ */
+int cold_tail_decode(const void *data, size_t size, struct cold_index_view *ret,
+                     struct varve_error *err);
 
 /* Finds the index frame from an object's last bytes (at least COLD_TAIL_PROBE of them or the
  * whole): for tools and recovery. */
