@@ -340,25 +340,19 @@ static int lz4_compress(int level, const void *data, size_t size, struct base_bu
     return 0;
 }
 
-static int lz4_decompress(struct record_codec *c, const uint8_t *data, size_t size, size_t size_max,
-                          struct base_buffer *out, struct varve_error *err)
+static int lz4_frame_decompress(LZ4F_dctx *lz4, const uint8_t *data, size_t size, size_t size_max,
+                                struct base_buffer *out, struct varve_error *err)
 {
     const uint8_t *end = data + size;
     size_t left = 1; /* 0: the frame is complete */
 
-    if (c->lz4_in == NULL &&
-        LZ4F_isError(LZ4F_createDecompressionContext(&c->lz4_in, LZ4F_VERSION))) {
-        c->lz4_in = NULL;
-        return no_memory(VARVE_CODEC_LZ4, err);
-    }
-    LZ4F_resetDecompressionContext(c->lz4_in);
     while (left != 0) {
         size_t room, taken = (size_t)(end - data);
         uint8_t *p = output_step(out, size_max, &room);
         if (p == NULL) {
             return no_memory(VARVE_CODEC_LZ4, err);
         }
-        left = LZ4F_decompress(c->lz4_in, p, &room, data, &taken, NULL);
+        left = LZ4F_decompress(lz4, p, &room, data, &taken, NULL);
         if (LZ4F_isError(left)) {
             return base_fail(err, VARVE_E_CORRUPT, "lz4: %s", LZ4F_getErrorName(left));
         }
@@ -376,6 +370,24 @@ static int lz4_decompress(struct record_codec *c, const uint8_t *data, size_t si
                          end - data);
     }
     return 0;
+}
+
+static int lz4_decompress(struct record_codec *c, const void *data, size_t size, size_t size_max,
+                          struct base_buffer *out, struct varve_error *err)
+{
+    if (c->lz4_in == NULL &&
+        LZ4F_isError(LZ4F_createDecompressionContext(&c->lz4_in, LZ4F_VERSION))) {
+        c->lz4_in = NULL;
+        return no_memory(VARVE_CODEC_LZ4, err);
+    }
+    int rc = lz4_frame_decompress(c->lz4_in, data, size, size_max, out, err);
+    if (rc < 0) {
+        /* Resetting is not enough: liblz4 1.9.4 keeps the content size that a broken frame claimed,
+         * and then refuses the next good one. */
+        LZ4F_freeDecompressionContext(c->lz4_in);
+        c->lz4_in = NULL;
+    }
+    return rc;
 }
 
 /* ---- zstd. ---- */
