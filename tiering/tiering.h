@@ -106,6 +106,15 @@ int tiering_log_attach(struct tiering_log *t, struct hot_set *hot, const char *d
                        struct varve_error *err);
 struct tiering_log *tiering_log_close(struct tiering_log *t);
 
+/*
+ * Uses another policy from now on; writes nothing. For the log layer, which knows the configuration
+ * only once the root has been read by tiering_log_open.
+ */
+void tiering_log_set_policy(struct tiering_log *t, const struct tiering_policy *policy);
+
+/* True once a foreign owner or a higher epoch was met. One atomic load: for the append path. */
+bool tiering_log_fenced(const struct tiering_log *t);
+
 /* The epoch to write with. */
 uint32_t tiering_log_epoch(struct tiering_log *t);
 
