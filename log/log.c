@@ -1,0 +1,514 @@
+/*
+ * Opening and closing a log.
+ *
+ * For writing, in this order: the local manifest; the bucket's root is compared with it and decides
+ * who owns the log (tiering_log_open, I6); the hot segments are recovered, to start at n when there
+ * are none; both are reconciled (tiering_log_attach, I13); only then is the log in the store's list
+ * and its background work begins. For reading nothing is changed and the bucket is asked only for
+ * what the local copy lacks.
+ */
+#include "log/log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "cold/manifest.h"
+
+int log_context(const struct varve_log *log, int rc, struct varve_error *err)
+{
+    return base_error_context(err, rc, "log %s", log->name);
+}
+
+static void log_event(void *ctx, const struct tiering_event *e)
+{
+    static const enum varve_event_kind kinds[] = {
+        [TIERING_SEALED] = VARVE_EVENT_SEALED,   [TIERING_UPLOADED] = VARVE_EVENT_UPLOADED,
+        [TIERING_EVICTED] = VARVE_EVENT_EVICTED, [TIERING_TRIMMED] = VARVE_EVENT_TRIMMED,
+        [TIERING_DELETED] = VARVE_EVENT_DELETED, [TIERING_STALLED] = VARVE_EVENT_STALLED,
+    };
+    const struct varve_store *store = ctx;
+    const struct varve_event event = {
+        .kind = kinds[e->kind],
+        .log_name = e->log_name,
+        .base_offset = e->base_offset,
+        .end_offset = e->end_offset,
+        .bytes = e->bytes,
+    };
+
+    if (store->event)
+        store->event(store->callback_ctx, &event);
+}
+
+/* ---- the current root ---- */
+
+int log_take_root(struct varve_log *log, struct varve_error *err)
+{
+    struct index_root_pin *pin;
+    const struct index_root *root;
+    struct log_config config;
+    int r = index_manifest_pin(log->manifest, &pin, &root, err);
+
+    if (r < 0)
+        return log_context(log, r, err);
+    if (root->tombstone) {
+        index_manifest_unpin(pin);
+        return base_fail(err, VARVE_E_NOT_FOUND, "log %s was deleted", log->name);
+    }
+    r = log_config_decode(&config, root->config, root->config_size, err);
+    if (r == 0) {
+        base_mutex_lock(&log->config_mutex);
+        log->config = config;
+        base_mutex_unlock(&log->config_mutex);
+        atomic_store_explicit(&log->batch_bytes_max, log_config_batch_bytes_max(&config),
+                              memory_order_relaxed);
+        log->loader.log_id = root->log_id;
+        log->source.log_id = root->log_id;
+        atomic_store_explicit(&log->start_offset, root->start_offset, memory_order_release);
+    }
+    index_manifest_unpin(pin);
+    return r < 0 ? log_context(log, r, err) : 0;
+}
+
+/* Reads the bucket's root into the manifest: nothing local holds it, or the bucket is attached. */
+static int log_fetch_root(struct varve_log *log, struct varve_error *err)
+{
+    struct cold_etag etag;
+    void *data = NULL;
+    size_t size;
+    int r = cold_manifest_read_root(log->store->meta, log->name, &data, &size, &etag, err);
+
+    if (r == VARVE_E_NOT_FOUND)
+        return base_fail(err, VARVE_E_NOT_FOUND, "store %s has no log %s", log->store->path,
+                         log->name);
+    if (r == 0)
+        r = index_manifest_install(log->manifest, data, size, NULL, 0, false, err);
+    free(data);
+    if (r == VARVE_E_PRECONDITION) /* older than what is here: ours stays */
+        r = 0;
+    return r < 0 ? log_context(log, r, err) : 0;
+}
+
+static int refresh_attached(struct varve_log *log, bool hard, struct varve_error *err)
+{
+    const struct base_clock *clock = log->store->env.clock;
+    int64_t now = clock->mono_ns(clock->ctx);
+    int64_t last = atomic_load_explicit(&log->asked_ns, memory_order_relaxed);
+    int r;
+
+    if (!hard && now - last < LOG_ATTACHED_REFRESH_NS)
+        return 0;
+    atomic_store_explicit(&log->asked_ns, now, memory_order_relaxed);
+    r = log_fetch_root(log, err);
+    return r < 0 ? r : log_take_root(log, err);
+}
+
+int log_refresh(struct varve_log *log, bool hard, struct varve_error *err)
+{
+    uint64_t published;
+    bool changed = false;
+    int r = 0;
+
+    if (log->tiering)
+        return hard ? log_take_root(log, err) : 0; /* changes are made by this process */
+    if (!log->hot)
+        return refresh_attached(log, hard, err);
+    published = hot_set_published_root(log->hot);
+    if (hard || published != atomic_load_explicit(&log->root_seen, memory_order_acquire)) {
+        r = index_manifest_refresh(log->manifest, &changed, err);
+        if (r == 0 && changed)
+            r = log_take_root(log, err);
+        if (r == 0)
+            atomic_store_explicit(&log->root_seen, published, memory_order_release);
+    }
+    if (r == 0)
+        r = hot_set_refresh(log->hot, err);
+    return r < 0 ? log_context(log, r, err) : 0;
+}
+
+int64_t log_start(struct varve_log *log)
+{
+    return atomic_load_explicit(&log->start_offset, memory_order_acquire);
+}
+
+void log_range(struct varve_log *log, int64_t *ret_floor, int64_t *ret_end)
+{
+    struct index_root_pin *pin;
+    const struct index_root *root;
+    struct hot_range range = {0};
+
+    if (log->hot) {
+        hot_set_range(log->hot, &range);
+        if (range.end > 0 || log->tiering || range.segments) {
+            *ret_floor = range.floor;
+            *ret_end = range.end;
+            return;
+        }
+    }
+    *ret_floor = *ret_end = 0;
+    if (index_manifest_pin(log->manifest, &pin, &root, NULL) == 0) {
+        *ret_floor = *ret_end = root->end_offset;
+        index_manifest_unpin(pin);
+    }
+}
+
+/* ---- open ---- */
+
+static void report_recovery(struct varve_log *log, const struct hot_recovery *rec)
+{
+    const struct base_logger *logger = &log->store->env.logger;
+
+    if (rec->truncated_bytes)
+        base_log(logger, BASE_LOG_WARNING,
+                 "log %s: cut off %" PRId64 " bytes torn by a crash; it ends at offset %" PRId64,
+                 log->name, rec->truncated_bytes, rec->truncated_at);
+    else if (rec->unclean)
+        base_log(logger, BASE_LOG_INFO,
+                 "log %s: was not closed; %" PRId64 " bytes checked, nothing lost", log->name,
+                 rec->scanned_bytes);
+    if (rec->indexes_rebuilt)
+        base_log(logger, BASE_LOG_INFO, "log %s: %u sparse indexes rebuilt", log->name,
+                 rec->indexes_rebuilt);
+}
+
+static int log_open_hot(struct varve_log *log, enum varve_durability durability, int64_t start,
+                        struct varve_error *err)
+{
+    struct hot_set_options options = {
+        .read_only = log->store->read_only,
+        .durability =
+            durability == VARVE_DURABILITY_FSYNC ? HOT_DURABILITY_FSYNC : HOT_DURABILITY_OS,
+        .start_offset = start,
+    };
+    struct hot_recovery recovery = {0};
+    int r;
+
+    log_config_hot(&log->config, &options);
+    r = hot_set_open(&log->store->env, log->dir, &options, &log->hot, &recovery, err);
+    if (r == 0)
+        report_recovery(log, &recovery);
+    return r;
+}
+
+static int log_cold_end(struct varve_log *log, int64_t *ret, struct varve_error *err)
+{
+    struct index_root_pin *pin;
+    const struct index_root *root;
+    int r = index_manifest_pin(log->manifest, &pin, &root, err);
+
+    if (r == 0) {
+        *ret = root->end_offset;
+        index_manifest_unpin(pin);
+    }
+    return r;
+}
+
+static int log_open_writing(struct varve_log *log, enum varve_durability durability,
+                            struct varve_error *err)
+{
+    struct varve_store *s = log->store;
+    struct tiering_log_options options = {
+        .log_name = log->name,
+        .store_id = s->id,
+        .manifest = log->manifest,
+        .segments = s->segments,
+        .meta = s->meta,
+        .fetch = s->fetch,
+        .pool = s->pool,
+        .rate = s->rate,
+        .event = log_event,
+        .event_ctx = s,
+    };
+    char *divergent = NULL;
+    int64_t end = 0;
+    int r;
+
+    log_config_policy(&log->config, &options.policy);
+    r = tiering_log_open(&s->env, &options, s->take_over, &log->tiering, err);
+    if (r == VARVE_E_NOT_FOUND)
+        return base_fail(err, r, "store %s has no log %s", s->path, log->name);
+    if (r == 0)
+        r = log_take_root(log, err);
+    if (r == 0) {
+        log_config_policy(&log->config, &options.policy);
+        tiering_log_set_policy(log->tiering, &options.policy);
+        r = base_dir_create(s->env.io, log->dir, true, err);
+    }
+    if (r == 0)
+        r = log_cold_end(log, &end, err);
+    if (r == 0)
+        r = log_open_hot(log, durability, end, err);
+    if (r == 0)
+        r = base_format(&divergent, err, "%s/divergent", log->dir);
+    if (r == 0)
+        r = tiering_log_attach(log->tiering, log->hot, divergent, err);
+    if (r == 0)
+        r = log_take_root(log, err);
+    if (r == 0 && s->scheduler)
+        r = tiering_scheduler_add(s->scheduler, log->tiering, err);
+    free(divergent);
+    return r;
+}
+
+static int log_open_reading(struct varve_log *log, struct varve_error *err)
+{
+    const struct base_io *io = log->store->env.io;
+    struct stat st;
+    int64_t end;
+    int r = 0;
+
+    if (!index_manifest_loaded(log->manifest))
+        r = log_fetch_root(log, err);
+    if (r == 0)
+        r = log_take_root(log, err);
+    if (r == 0)
+        r = log_cold_end(log, &end, err);
+    if (r == 0 && !log->store->attached && io->stat(io->ctx, log->dir, &st) == 0)
+        r = log_open_hot(log, VARVE_DURABILITY_OS, end, err);
+    if (r == 0 && log->hot)
+        atomic_store(&log->root_seen, hot_set_published_root(log->hot));
+    return r;
+}
+
+static struct varve_log *log_free(struct varve_log *log)
+{
+    if (log->store->scheduler && log->tiering)
+        tiering_scheduler_remove(log->store->scheduler, log->tiering);
+    log->tiering = tiering_log_close(log->tiering);
+    hot_set_close(log->hot);
+    index_manifest_close(log->manifest);
+    base_mutex_deinit(&log->config_mutex);
+    free(log->name);
+    free(log->dir);
+    free(log);
+    return NULL;
+}
+
+static int log_new(struct varve_store *s, const char *name, struct varve_log **ret,
+                   struct varve_error *err)
+{
+    struct varve_log *log = calloc(1, sizeof(*log));
+    struct index_manifest_options options = {
+        .read_only = s->read_only,
+        .ignore_damaged = true, /* it is a copy: the bucket has the truth */
+    };
+    int r;
+
+    if (!log)
+        return base_fail(err, VARVE_E_NO_MEMORY, "open log %s: out of memory", name);
+    log->store = s;
+    base_mutex_init(&log->config_mutex);
+    log_config_init(&log->config);
+    r = base_format(&log->name, err, "%s", name);
+    if (r == 0)
+        r = log_store_log_dir(s, name, &log->dir, err);
+    if (r == 0) {
+        const struct base_id none = {{0}};
+        cold_manifest_loader_init(&log->loader, s->meta, log->name, &none);
+        log->source.log_name = log->name;
+        options.loader = &log->loader.loader;
+        r = index_manifest_open(&s->env, log->dir, log->name, &options, &log->manifest, err);
+    }
+    if (r < 0) {
+        log_free(log);
+        return r;
+    }
+    *ret = log;
+    return 0;
+}
+
+static struct varve_log *find_open_locked(struct varve_store *s, const char *name)
+{
+    for (struct varve_log *l = s->logs; l; l = l->next)
+        if (!strcmp(l->name, name))
+            return l;
+    return NULL;
+}
+
+int varve_log_open(struct varve_store *s, const char *name, const struct varve_log_options *options,
+                   struct varve_log **ret, struct varve_error *err)
+{
+    struct varve_log_options o;
+    struct varve_log *log = NULL;
+    int r = index_log_name_check(name, strlen(name), err);
+
+    if (r < 0)
+        return r;
+    log_options_copy(&o, sizeof(o), options);
+    base_mutex_lock(&s->mutex);
+    log = find_open_locked(s, name);
+    if (log) {
+        log->refs++;
+    } else {
+        r = log_new(s, name, &log, err);
+        if (r == 0) {
+            r = s->read_only ? log_open_reading(log, err)
+                             : log_open_writing(log, o.durability, err);
+            if (r == 0) {
+                log->refs = 1;
+                log->next = s->logs;
+                s->logs = log;
+            } else {
+                log_free(log);
+            }
+        }
+    }
+    base_mutex_unlock(&s->mutex);
+    if (r < 0)
+        return base_error_context(err, r, "open %s", name);
+    *ret = log;
+    return 0;
+}
+
+struct varve_log *varve_log_close(struct varve_log *log)
+{
+    struct varve_store *s;
+
+    if (!log)
+        return NULL;
+    s = log->store;
+    base_mutex_lock(&s->mutex);
+    if (--log->refs == 0) {
+        struct varve_log **at = &s->logs;
+        while (*at != log)
+            at = &(*at)->next;
+        *at = log->next;
+        log_free(log);
+    }
+    base_mutex_unlock(&s->mutex);
+    return NULL;
+}
+
+/* ---- create, configure, delete ---- */
+
+static int config_apply(struct log_config *c, const struct varve_option *options, size_t count,
+                        struct varve_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        int r = log_config_set(c, options[i].name, options[i].value, err);
+        if (r < 0)
+            return r;
+    }
+    return log_config_check(c, err);
+}
+
+int varve_log_create(struct varve_store *s, const char *name, const struct varve_option *options,
+                     size_t option_count, struct varve_error *err)
+{
+    struct varve_log *log = NULL;
+    struct log_config config;
+    struct base_id id;
+    char *text = NULL;
+    size_t size = 0;
+    int r = index_log_name_check(name, strlen(name), err);
+
+    if (r == 0)
+        r = log_store_check_writable(s, err);
+    if (r < 0)
+        return r;
+    log_config_init(&config);
+    r = config_apply(&config, options, option_count, err);
+    if (r == 0)
+        r = log_config_encode(&config, &text, &size, err);
+    if (r < 0)
+        return base_error_context(err, r, "create %s", name);
+    base_mutex_lock(&s->mutex);
+    if (find_open_locked(s, name))
+        r = base_fail(err, VARVE_E_EXISTS, "it exists already");
+    if (r == 0) {
+        char *dir = NULL;
+        r = log_store_log_dir(s, name, &dir, err);
+        if (r == 0)
+            r = base_dir_create(s->env.io, dir, true, err);
+        free(dir);
+    }
+    if (r == 0)
+        r = log_new(s, name, &log, err);
+    if (r == 0) {
+        id = base_id_new(s->env.random);
+        r = tiering_log_create(&s->env, s->meta, log->manifest, name, &id, &s->id, text, size, err);
+        log_free(log);
+    }
+    base_mutex_unlock(&s->mutex);
+    free(text);
+    return r < 0 ? base_error_context(err, r, "create %s", name) : 0;
+}
+
+int varve_log_each_option(struct varve_log *log,
+                          int (*visit)(void *ctx, const char *name, const char *value,
+                                       bool is_default),
+                          void *ctx, struct varve_error *err)
+{
+    struct log_config config;
+
+    (void)err;
+    base_mutex_lock(&log->config_mutex);
+    config = log->config;
+    base_mutex_unlock(&log->config_mutex);
+    return log_config_each(&config, visit, ctx);
+}
+
+int varve_log_configure(struct varve_log *log, const struct varve_option *options,
+                        size_t option_count, struct varve_error *err)
+{
+    struct log_config config;
+    struct tiering_policy policy;
+    struct hot_set_options hot = {0};
+    char *text = NULL;
+    size_t size = 0;
+    int r = log_store_check_writable(log->store, err);
+
+    if (r < 0)
+        return log_context(log, r, err);
+    base_mutex_lock(&log->config_mutex);
+    config = log->config;
+    base_mutex_unlock(&log->config_mutex);
+    r = config_apply(&config, options, option_count, err);
+    if (r == 0)
+        r = log_config_encode(&config, &text, &size, err);
+    if (r == 0) {
+        log_config_policy(&config, &policy);
+        r = tiering_log_configure(log->tiering, text, size, &policy, err);
+    }
+    if (r == 0) {
+        log_config_hot(&config, &hot);
+        hot_set_configure(log->hot, &hot);
+        r = log_take_root(log, err);
+    }
+    free(text);
+    return r < 0 ? log_context(log, r, err) : 0;
+}
+
+int varve_log_delete(struct varve_store *s, const char *name, struct varve_error *err)
+{
+    struct varve_log *log = NULL;
+    int r = log_store_check_writable(s, err);
+
+    if (r < 0)
+        return r;
+    r = index_log_name_check(name, strlen(name), err);
+    if (r < 0)
+        return r;
+    base_mutex_lock(&s->mutex);
+    if (find_open_locked(s, name)) {
+        r = base_fail(err, VARVE_E_BUSY, "it is open");
+    } else {
+        r = log_new(s, name, &log, err);
+        if (r == 0)
+            r = log_open_writing(log, VARVE_DURABILITY_OS, err);
+        if (r == 0)
+            r = tiering_log_delete(log->tiering, err);
+        if (log) {
+            char *dir = strdup(log->dir);
+            log_free(log);
+            if (r == 0 && dir) /* the tombstone is durable: what is local is only garbage now */
+                r = base_tree_remove(s->env.io, dir, err);
+            free(dir);
+        }
+    }
+    base_mutex_unlock(&s->mutex);
+    return r < 0 ? base_error_context(err, r, "delete %s", name) : 0;
+}

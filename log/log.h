@@ -1,0 +1,54 @@
+/* The inside of struct varve_log, for the files of this folder. */
+#ifndef LOG_LOG_H
+#define LOG_LOG_H
+
+#include "log/config.h"
+#include "log/store.h"
+
+/* One open log; the handles of a process share it (`refs`). */
+struct varve_log {
+    struct varve_store *store;
+    struct varve_log *next; /* in store->logs; store->mutex */
+    unsigned refs;          /* store->mutex */
+    char *name;
+    char *dir; /* where its files lie; no such directory when nothing is local */
+
+    struct cold_manifest_loader loader;
+    struct cold_source source;
+    struct index_manifest *manifest;
+    struct tiering_log *tiering; /* NULL when read-only */
+    struct hot_set *hot;         /* NULL when nothing is local (an attached bucket) */
+
+    struct base_mutex config_mutex; /* protects `config` */
+    struct log_config config;
+    _Atomic size_t batch_bytes_max; /* from config, for the append path; relaxed */
+
+    /* Hints that spare the readers a pinned root per batch; release/acquire with the root they stem
+     * from. */
+    _Atomic int64_t start_offset;
+    _Atomic uint64_t root_seen; /* published generation that `start_offset` was taken at */
+    _Atomic int64_t asked_ns;   /* attached: when the bucket's root was last read (monotonic) */
+};
+
+#define LOG_ATTACHED_REFRESH_NS                                                                    \
+    INT64_C(1000000000) /* an attached bucket's root is read at most this often */
+
+/* Puts what it concerns in front of an error: "log orders/0: ...". */
+int log_context(const struct varve_log *log, int rc, struct varve_error *err);
+
+/*
+ * Looks whether another process moved the log on: maps a replaced local root, reads the directory
+ * again; of an attached bucket the root (seldom). `hard`: even when no hint says so.
+ */
+int log_refresh(struct varve_log *log, bool hard, struct varve_error *err);
+
+/* Log start offset as of the last look; cheap. */
+int64_t log_start(struct varve_log *log);
+
+/* Takes start offset and configuration from the manifest's current root. */
+int log_take_root(struct varve_log *log, struct varve_error *err);
+
+/* End offset visible to readers, and the floor of the hot tier (the end when there is none). */
+void log_range(struct varve_log *log, int64_t *ret_floor, int64_t *ret_end);
+
+#endif

@@ -1,0 +1,263 @@
+/*
+ * What a log consists of and what is done to it as a whole: statistics, its segments in both tiers,
+ * tiering, trimming, checking.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "hot/segment.h"
+#include "log/log.h"
+#include "tiering/verify.h"
+
+int varve_log_info(struct varve_log *log, struct varve_log_info *info, struct varve_error *err)
+{
+    struct varve_log_info o = {0};
+    struct index_root_pin *pin;
+    const struct index_root *root;
+    struct tiering_status status = {0};
+    struct hot_range range = {0};
+    size_t size = info->size < sizeof(o) ? info->size : sizeof(o);
+    int r = log_refresh(log, true, err);
+
+    if (r == 0)
+        r = index_manifest_pin(log->manifest, &pin, &root, err);
+    if (r < 0)
+        return log_context(log, r, err);
+    log_range(log, &o.hot_start, &o.end_offset);
+    if (log->hot)
+        hot_set_range(log->hot, &range);
+    if (log->tiering)
+        tiering_log_status(log->tiering, &status);
+    o.start_offset = root->start_offset;
+    o.cold_end = root->end_offset;
+    o.hot_segments = range.segments;
+    o.hot_bytes = range.bytes;
+    o.cold_segments = root->segment_count;
+    o.cold_bytes = root->segment_bytes;
+    o.cold_stored_bytes = root->object_bytes;
+    o.epoch = root->epoch;
+    o.pending_age_ms = status.oldest_pending_ms;
+    o.pending_bytes = status.pending_bytes;
+    o.upload_failures = status.failures;
+    base_id_format(&root->log_id, o.id);
+    index_manifest_unpin(pin);
+    o.size = size;
+    memcpy(info, &o, size);
+    return 0;
+}
+
+/* ---- the segments of both tiers, merged by offset ---- */
+
+struct merge {
+    struct varve_log *log;
+    int (*visit)(void *ctx, const struct varve_segment_info *segment);
+    void *ctx;
+    int64_t hot_next; /* hot segments below have been visited */
+    int64_t hot_end;
+};
+
+/* The hot segment at hot_next; VARVE_E_END behind the last one. Empty ones are passed over. */
+static int merge_hot(struct merge *m, struct hot_segment_info *ret, struct varve_error *err)
+{
+    struct hot_segment *segment = NULL;
+    int r;
+
+    if (!m->log->hot || m->hot_next >= m->hot_end)
+        return VARVE_E_END;
+    r = hot_segment_find(m->log->hot, m->hot_next, false, &segment, err);
+    if (r == VARVE_E_OUT_OF_RANGE)
+        return VARVE_E_END;
+    if (r < 0)
+        return r;
+    r = hot_segment_info(segment, ret, err);
+    hot_segment_unref(segment);
+    if (r == 0 && ret->end_offset <= ret->base_offset)
+        return VARVE_E_END;
+    return r;
+}
+
+static int merge_visit_hot(struct merge *m, const struct hot_segment_info *h)
+{
+    const struct varve_segment_info info = {
+        .base_offset = h->base_offset,
+        .end_offset = h->end_offset,
+        .first_timestamp = h->first_timestamp,
+        .max_timestamp = h->max_timestamp,
+        .size = h->size,
+        .hot = true,
+        .sealed = h->sealed,
+    };
+
+    m->hot_next = h->end_offset;
+    return m->visit(m->ctx, &info);
+}
+
+static int merge_cold(void *arg, const struct index_entry *e, struct varve_error *err)
+{
+    struct merge *m = arg;
+    struct varve_segment_info info = {
+        .base_offset = e->base_offset,
+        .end_offset = e->end_offset,
+        .first_timestamp = e->first_timestamp,
+        .max_timestamp = e->max_timestamp,
+        .size = e->segment_size,
+        .stored_size = e->object_size,
+        .cold = true,
+        .sealed = true,
+    };
+    struct hot_segment_info h;
+    char *key = NULL;
+    int r;
+
+    if (e->end_offset <= log_start(m->log))
+        return 0; /* cut off, waiting for its deletion */
+    if (e->end_offset > m->hot_next) {
+        r = merge_hot(m, &h, err);
+        if (r < 0 && r != VARVE_E_END)
+            return r;
+        if (r == 0 && h.base_offset == e->base_offset) {
+            info.hot = true;
+            m->hot_next = h.end_offset;
+        }
+    }
+    r = index_key_object(m->log->name, &m->log->source.log_id, e, &key, err);
+    if (r < 0)
+        return r;
+    info.object_key = key;
+    r = m->visit(m->ctx, &info);
+    free(key);
+    return r;
+}
+
+int varve_log_each_segment(struct varve_log *log,
+                           int (*visit)(void *ctx, const struct varve_segment_info *segment),
+                           void *ctx, struct varve_error *err)
+{
+    struct merge m = {.log = log, .visit = visit, .ctx = ctx};
+    struct hot_segment_info h;
+    int r = log_refresh(log, true, err);
+
+    if (r < 0)
+        return r;
+    log_range(log, &m.hot_next, &m.hot_end);
+    r = index_manifest_each(log->manifest, log_start(log), merge_cold, &m, err);
+    while (r == 0 && (r = merge_hot(&m, &h, err)) == 0)
+        r = merge_visit_hot(&m, &h);
+    return r == VARVE_E_END ? 0 : r;
+}
+
+/* ---- tier, trim, verify ---- */
+
+int varve_log_tier(struct varve_log *log, struct varve_tier_options *options,
+                   struct varve_error *err)
+{
+    struct varve_tier_options o;
+    struct tiering_run run;
+    int r = log_store_check_writable(log->store, err);
+
+    if (r < 0)
+        return log_context(log, r, err);
+    log_options_copy(&o, sizeof(o), options);
+    run = (struct tiering_run){
+        .seal = o.seal,
+        .evict = o.evict,
+        .progress = o.progress,
+        .progress_ctx = o.progress_ctx,
+    };
+    r = tiering_log_run(log->tiering, &run, err);
+    o.uploaded_segments = run.uploaded_segments;
+    o.uploaded_bytes = run.uploaded_bytes;
+    o.stored_bytes = run.stored_bytes;
+    o.evicted_segments = run.evicted_segments;
+    o.evicted_bytes = run.evicted_bytes;
+    o.deleted_objects = run.deleted_objects;
+    if (options)
+        memcpy(options, &o, options->size < sizeof(o) ? options->size : sizeof(o));
+    if (r == 0)
+        r = log_take_root(log, err);
+    return r < 0 ? log_context(log, r, err) : 0;
+}
+
+int varve_log_trim(struct varve_log *log, int64_t offset, struct varve_error *err)
+{
+    int r = log_store_check_writable(log->store, err);
+
+    if (r == 0)
+        r = tiering_log_trim(log->tiering, offset, err);
+    if (r == 0)
+        r = log_take_root(log, err);
+    return r < 0 ? log_context(log, r, err) : 0;
+}
+
+struct verify_ctx {
+    const struct varve_verify_options *options;
+};
+
+static void verify_found(void *ctx, const struct tiering_finding *f)
+{
+    static const char *const kinds[] = {
+        [TIERING_FOUND_DAMAGE] = "damage",     [TIERING_FOUND_MISSING] = "missing",
+        [TIERING_FOUND_GAP] = "gap",           [TIERING_FOUND_OVERLAP] = "overlap",
+        [TIERING_FOUND_MISMATCH] = "mismatch", [TIERING_FOUND_ORPHAN] = "orphan",
+        [TIERING_FOUND_NOTE] = "note",
+    };
+    const struct verify_ctx *v = ctx;
+    const struct varve_finding finding = {
+        .kind = kinds[f->kind],
+        .where = f->where,
+        .text = f->text,
+        .offset = f->offset,
+        .problem = f->kind != TIERING_FOUND_ORPHAN && f->kind != TIERING_FOUND_NOTE,
+        .repaired = f->repaired,
+    };
+
+    if (v->options->found)
+        v->options->found(v->options->ctx, &finding);
+}
+
+static void verify_progress(void *ctx, uint64_t done, uint64_t total)
+{
+    const struct verify_ctx *v = ctx;
+
+    if (v->options->progress)
+        v->options->progress(v->options->ctx, done, total);
+}
+
+int varve_log_verify(struct varve_log *log, struct varve_verify_options *options,
+                     struct varve_error *err)
+{
+    struct varve_verify_options o;
+    struct verify_ctx ctx = {&o};
+    struct tiering_verify v;
+    int r;
+
+    log_options_copy(&o, sizeof(o), options);
+    r = o.repair ? log_store_check_writable(log->store, err) : 0;
+    if (r == 0)
+        r = log_refresh(log, true, err);
+    if (r < 0)
+        return log_context(log, r, err);
+    v = (struct tiering_verify){
+        .log_name = log->name,
+        .hot = log->hot,
+        .manifest = log->manifest,
+        .segments = log->store->segments,
+        .meta = log->store->meta,
+        .tiering = log->tiering,
+        .deep = o.deep,
+        .repair = o.repair,
+        .found = verify_found,
+        .progress = verify_progress,
+        .ctx = &ctx,
+    };
+    r = tiering_verify_run(&log->store->env, &v, err);
+    o.hot_segments = v.hot_segments;
+    o.cold_segments = v.cold_segments;
+    o.bytes_read = v.bytes_read;
+    o.problems = v.problems;
+    o.repaired = v.repaired;
+    if (options)
+        memcpy(options, &o, options->size < sizeof(o) ? options->size : sizeof(o));
+    return r < 0 ? log_context(log, r, err) : 0;
+}
