@@ -254,18 +254,20 @@ static int open_settings(struct varve_store *s, struct base_settings **ret, stru
     return r;
 }
 
-/* What /proc says a process runs, for the one who is refused. Best effort. */
-static void lock_describe(char *buf, size_t size)
+/* The process as its user knows it, for the one who is refused. Best effort. */
+static void lock_describe(const struct base_io *io, char *buf, size_t size)
 {
     char name[32] = "";
-    FILE *f = fopen("/proc/self/comm", "re");
+    size_t n = 0;
+    int fd = io->open(io->ctx, "/proc/self/comm", O_RDONLY, 0);
 
-    if (f) {
-        if (fgets(name, sizeof(name), f))
-            name[strcspn(name, "\n")] = '\0';
-        fclose(f);
+    if (fd >= 0) {
+        base_io_pread_some(io, fd, name, sizeof(name) - 1, 0, &n, "/proc/self/comm", NULL);
+        name[n] = '\0';
+        name[strcspn(name, "\n")] = '\0';
+        io->close(io->ctx, fd);
     }
-    snprintf(buf, size, "process %ld (%s)", (long)getpid(), name);
+    snprintf(buf, size, "process %ld (%s)\n", (long)getpid(), name);
 }
 
 static int open_lock(struct varve_store *s, struct varve_error *err)
@@ -296,8 +298,7 @@ static int open_lock(struct varve_store *s, struct varve_error *err)
         r = base_fail_errno(err, r, "lock %s", file);
         goto out;
     }
-    lock_describe(who, sizeof(who) - 1);
-    strcat(who, "\n");
+    lock_describe(io, who, sizeof(who));
     r = io->ftruncate(io->ctx, s->lock_fd, 0);
     if (r < 0)
         r = base_fail_errno(err, r, "write %s", file);
