@@ -1,0 +1,400 @@
+/* The face of every driver: checks keys, refuses changes to a read-only store, counts. */
+#include "cold/store.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "cold/dir.h"
+#include "cold/url.h"
+
+#define LIST_ALL_PAGE 65536 /* asked for; a driver gives fewer where its store does */
+
+struct cold_store {
+    const struct base_env *env;
+    const struct cold_store_ops *ops;
+    void *self;
+    char *url;
+    bool read_only;
+    /* Counters: relaxed, nothing is published through them. */
+    _Atomic uint64_t requests[COLD_OP_COUNT];
+    _Atomic uint64_t failures[COLD_OP_COUNT];
+    _Atomic uint64_t bytes_sent;
+    _Atomic uint64_t bytes_received;
+};
+
+static void add(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+/* Counts one request that ended with rc, and passes rc on. */
+static int counted(struct cold_store *s, enum cold_op op, int rc)
+{
+    add(&s->requests[op], 1);
+    if (rc <= VARVE_E_IO)
+        add(&s->failures[op], 1);
+    return rc;
+}
+
+static uint64_t body_size(const struct iovec *body, int count)
+{
+    uint64_t size = 0;
+
+    for (int i = 0; i < count; i++)
+        size += body[i].iov_len;
+    return size;
+}
+
+/* Checks the '/'-separated parts of the first `size` bytes of a key or prefix. */
+static int check_parts(const struct cold_store *s, const char *op, const char *key, size_t size,
+                       struct varve_error *err)
+{
+    for (size_t pos = 0, part; pos <= size; pos += part + 1) {
+        const char *end = memchr(key + pos, '/', size - pos);
+
+        part = end ? (size_t)(end - (key + pos)) : size - pos;
+        if (part == 0)
+            return base_fail(err, VARVE_E_INVALID, "%s in %s: key '%s' has an empty part", op,
+                             s->url, key);
+        if (key[pos] == '.' && (part == 1 || (part == 2 && key[pos + 1] == '.')))
+            return base_fail(err, VARVE_E_INVALID, "%s in %s: key '%s' has a part '%.*s'", op,
+                             s->url, key, (int)part, key + pos);
+    }
+    return 0;
+}
+
+static int check_key(const struct cold_store *s, const char *op, const char *key,
+                     struct varve_error *err)
+{
+    size_t size = strlen(key);
+
+    if (size == 0)
+        return base_fail(err, VARVE_E_INVALID, "%s in %s: empty key", op, s->url);
+    if (size > COLD_KEY_MAX)
+        return base_fail(err, VARVE_E_INVALID, "%s in %s: a key of %zu bytes, the limit is %d", op,
+                         s->url, size, COLD_KEY_MAX);
+    return check_parts(s, op, key, size, err);
+}
+
+/* A prefix may end inside a part. */
+static int check_prefix(const struct cold_store *s, const char *op, const char *prefix,
+                        struct varve_error *err)
+{
+    const char *slash = strrchr(prefix, '/');
+
+    if (strlen(prefix) > COLD_KEY_MAX)
+        return base_fail(err, VARVE_E_INVALID, "%s in %s: a prefix above %d bytes", op, s->url,
+                         COLD_KEY_MAX);
+    return slash ? check_parts(s, op, prefix, (size_t)(slash - prefix), err) : 0;
+}
+
+static int check_change(const struct cold_store *s, const char *op, const char *key,
+                        struct varve_error *err)
+{
+    if (s->read_only)
+        return base_fail(err, VARVE_E_READ_ONLY, "%s %s: %s was opened read-only", op, key, s->url);
+    return check_key(s, op, key, err);
+}
+
+int cold_store_new(const struct base_env *env, const char *url, const struct cold_store_ops *ops,
+                   void *self, bool read_only, struct cold_store **ret, struct varve_error *err)
+{
+    struct cold_store *s = calloc(1, sizeof(*s));
+    int rc;
+
+    if (!s)
+        return base_fail(err, VARVE_E_NO_MEMORY, "open store %s: out of memory", url);
+    rc = base_format(&s->url, err, "%s", url);
+    if (rc < 0) {
+        free(s);
+        return rc;
+    }
+    s->env = env;
+    s->ops = ops;
+    s->self = self;
+    s->read_only = read_only;
+    *ret = s;
+    return 0;
+}
+
+static int open_file(const struct base_env *env, const char *text, const struct cold_url *url,
+                     const struct cold_store_options *options, struct cold_store **ret,
+                     struct varve_error *err)
+{
+    static const char *const names[] = {NULL};
+    struct cold_dir *dir;
+    int rc = cold_url_check_query(url, names, err);
+
+    if (rc < 0)
+        return rc;
+    if (url->host[0] && strcmp(url->host, "localhost") != 0)
+        return base_fail(err, VARVE_E_INVALID,
+                         "store URL '%s' names a host: a file URL has three slashes, as in "
+                         "file:///var/lib/archive",
+                         text);
+    if (!url->path[0])
+        return base_fail(err, VARVE_E_INVALID, "store URL '%s' has no path", text);
+    rc = cold_dir_open(env, url->path, text, options, &dir, err);
+    if (rc < 0)
+        return rc;
+    rc = cold_store_new(env, text, &cold_dir_ops, dir, options->read_only, ret, err);
+    if (rc < 0)
+        cold_dir_close(dir);
+    return rc;
+}
+
+int cold_store_open(const struct base_env *env, const char *url,
+                    const struct cold_store_options *options, struct cold_store **ret,
+                    struct varve_error *err)
+{
+    struct cold_url *u;
+    int rc = cold_url_parse(url, &u, err);
+
+    if (rc < 0)
+        return rc;
+    if (strcmp(u->scheme, "file") == 0)
+        rc = open_file(env, url, u, options, ret, err);
+    else
+        rc = base_fail(err, VARVE_E_INVALID, "store URL: unknown scheme '%s' (known: file)",
+                       u->scheme);
+    cold_url_free(u);
+    return rc;
+}
+
+struct cold_store *cold_store_close(struct cold_store *store)
+{
+    if (!store)
+        return NULL;
+    store->ops->close(store->self);
+    free(store->url);
+    free(store);
+    return NULL;
+}
+
+const char *cold_store_url(const struct cold_store *store)
+{
+    return store->url;
+}
+
+void cold_store_caps(struct cold_store *store, struct cold_caps *ret)
+{
+    store->ops->caps(store->self, ret);
+}
+
+int cold_store_put(struct cold_store *store, const char *key, const struct iovec *body, int count,
+                   const struct cold_put *how, struct cold_etag *ret_etag, struct varve_error *err)
+{
+    struct cold_etag etag;
+    int rc = check_change(store, "put", key, err);
+
+    if (rc < 0)
+        return rc;
+    if (how->condition == COLD_IF_MATCH && !how->etag)
+        return base_fail(err, VARVE_E_INVALID, "put %s: if-match without an ETag", key);
+    rc = counted(store, COLD_OP_PUT,
+                 store->ops->put(store->self, key, body, count, how, &etag, err));
+    if (rc < 0)
+        return rc;
+    add(&store->bytes_sent, body_size(body, count));
+    if (ret_etag)
+        *ret_etag = etag;
+    return 0;
+}
+
+int cold_store_get(struct cold_store *store, const char *key, uint64_t pos, size_t size, void *buf,
+                   struct varve_error *err)
+{
+    int rc = check_key(store, "get", key, err);
+
+    if (rc < 0)
+        return rc;
+    rc = counted(store, COLD_OP_GET, store->ops->get(store->self, key, pos, size, buf, err));
+    if (rc == 0)
+        add(&store->bytes_received, size);
+    return rc;
+}
+
+int cold_store_read(struct cold_store *store, const char *key, size_t size_max, void **ret,
+                    size_t *ret_size, struct cold_etag *ret_etag, struct varve_error *err)
+{
+    struct cold_etag etag;
+    int rc = check_key(store, "get", key, err);
+
+    if (rc < 0)
+        return rc;
+    rc = counted(store, COLD_OP_GET,
+                 store->ops->read(store->self, key, size_max, ret, ret_size, &etag, err));
+    if (rc < 0)
+        return rc;
+    add(&store->bytes_received, *ret_size);
+    if (ret_etag)
+        *ret_etag = etag;
+    return 0;
+}
+
+int cold_store_head(struct cold_store *store, const char *key, struct cold_meta *ret,
+                    struct varve_error *err)
+{
+    int rc = check_key(store, "head", key, err);
+
+    if (rc < 0)
+        return rc;
+    return counted(store, COLD_OP_HEAD, store->ops->head(store->self, key, ret, err));
+}
+
+int cold_store_list(struct cold_store *store, const char *prefix, const char *start_after,
+                    unsigned max,
+                    int (*visit)(void *arg, const char *key, const struct cold_meta *meta),
+                    void *arg, bool *ret_more, struct varve_error *err)
+{
+    int rc = check_prefix(store, "list", prefix, err);
+
+    if (rc < 0)
+        return rc;
+    if (max == 0)
+        return base_fail(err, VARVE_E_INVALID, "list %s in %s: a page of no keys", prefix,
+                         store->url);
+    return counted(
+        store, COLD_OP_LIST,
+        store->ops->list(store->self, prefix, start_after, max, visit, arg, ret_more, err));
+}
+
+/* Remembers the last key of a page while passing the keys on. */
+struct list_all {
+    int (*visit)(void *arg, const char *key, const struct cold_meta *meta);
+    void *arg;
+    char last[COLD_KEY_MAX + 1];
+};
+
+static int list_all_visit(void *arg, const char *key, const struct cold_meta *meta)
+{
+    struct list_all *all = arg;
+    size_t size = strlen(key);
+
+    if (size <= COLD_KEY_MAX)
+        memcpy(all->last, key, size + 1);
+    return all->visit(all->arg, key, meta);
+}
+
+int cold_store_list_all(struct cold_store *store, const char *prefix,
+                        int (*visit)(void *arg, const char *key, const struct cold_meta *meta),
+                        void *arg, struct varve_error *err)
+{
+    struct list_all all = {.visit = visit, .arg = arg};
+    char after[COLD_KEY_MAX + 1] = "";
+    bool more = true;
+
+    while (more) {
+        int rc = cold_store_list(store, prefix, after[0] ? after : NULL, LIST_ALL_PAGE,
+                                 list_all_visit, &all, &more, err);
+
+        if (rc != 0)
+            return rc;
+        if (more && strcmp(all.last, after) <= 0)
+            return base_fail(err, VARVE_E_CORRUPT,
+                             "list %s in %s: the page after '%s' ends at '%s'", prefix, store->url,
+                             after, all.last);
+        memcpy(after, all.last, sizeof(after));
+    }
+    return 0;
+}
+
+int cold_store_delete(struct cold_store *store, const char *const *keys, size_t count,
+                      struct varve_error *err)
+{
+    if (count == 0)
+        return 0;
+    for (size_t i = 0; i < count; i++) {
+        int rc = check_change(store, "delete", keys[i], err);
+
+        if (rc < 0)
+            return rc;
+    }
+    return counted(store, COLD_OP_DELETE, store->ops->remove(store->self, keys, count, err));
+}
+
+int cold_store_upload_begin(struct cold_store *store, const char *key, struct cold_upload *ret,
+                            struct varve_error *err)
+{
+    int rc = check_change(store, "begin upload of", key, err);
+
+    if (rc < 0)
+        return rc;
+    return counted(store, COLD_OP_UPLOAD, store->ops->upload_begin(store->self, key, ret, err));
+}
+
+int cold_store_upload_part(struct cold_store *store, const char *key,
+                           const struct cold_upload *upload, unsigned number, uint64_t pos,
+                           const struct iovec *body, int count, uint32_t crc32c,
+                           struct cold_part *ret, struct varve_error *err)
+{
+    int rc = check_change(store, "upload part of", key, err);
+
+    if (rc < 0)
+        return rc;
+    if (number == 0)
+        return base_fail(err, VARVE_E_INVALID, "upload part of %s: parts count from 1", key);
+    rc = counted(store, COLD_OP_PART,
+                 store->ops->upload_part(store->self, key, upload, number, pos, body, count, crc32c,
+                                         ret, err));
+    if (rc == 0)
+        add(&store->bytes_sent, body_size(body, count));
+    return rc;
+}
+
+int cold_store_upload_complete(struct cold_store *store, const char *key,
+                               const struct cold_upload *upload, const struct cold_part *parts,
+                               unsigned count, const struct cold_put *how,
+                               struct cold_etag *ret_etag, struct varve_error *err)
+{
+    struct cold_etag etag;
+    int rc = check_change(store, "complete upload of", key, err);
+
+    if (rc < 0)
+        return rc;
+    if (count == 0 || (how->condition == COLD_IF_MATCH && !how->etag))
+        return base_fail(err, VARVE_E_INVALID, "complete upload of %s: %s", key,
+                         count == 0 ? "no parts" : "if-match without an ETag");
+    rc = counted(
+        store, COLD_OP_UPLOAD,
+        store->ops->upload_complete(store->self, key, upload, parts, count, how, &etag, err));
+    if (rc == 0 && ret_etag)
+        *ret_etag = etag;
+    return rc;
+}
+
+int cold_store_upload_abort(struct cold_store *store, const char *key,
+                            const struct cold_upload *upload, struct varve_error *err)
+{
+    int rc = check_change(store, "abort upload of", key, err);
+
+    if (rc < 0)
+        return rc;
+    return counted(store, COLD_OP_UPLOAD, store->ops->upload_abort(store->self, key, upload, err));
+}
+
+int cold_store_upload_list(struct cold_store *store, const char *prefix,
+                           int (*visit)(void *arg, const char *key,
+                                        const struct cold_upload *upload, int64_t started),
+                           void *arg, struct varve_error *err)
+{
+    int rc = check_prefix(store, "list uploads of", prefix, err);
+
+    if (rc < 0)
+        return rc;
+    return counted(store, COLD_OP_UPLOAD,
+                   store->ops->upload_list(store->self, prefix, visit, arg, err));
+}
+
+void cold_store_stats(struct cold_store *store, struct cold_stats *ret)
+{
+    for (int i = 0; i < COLD_OP_COUNT; i++) {
+        ret->requests[i] = atomic_load_explicit(&store->requests[i], memory_order_relaxed);
+        ret->failures[i] = atomic_load_explicit(&store->failures[i], memory_order_relaxed);
+    }
+    ret->bytes_sent = atomic_load_explicit(&store->bytes_sent, memory_order_relaxed);
+    ret->bytes_received = atomic_load_explicit(&store->bytes_received, memory_order_relaxed);
+}
