@@ -29,7 +29,7 @@
 #define TEMP_TRIES 16
 #define PUBLISH_TRIES 1000 /* against removers that prune directories as fast as we make them */
 #define TICK_NS 1000000
-#define TICK_TRIES 2000
+#define TICK_TRIES 20000
 #define REMOVED_WINDOW_NS 1000000000 /* a removal longer ago than any tick needs no care */
 
 static void free_text(char **text)

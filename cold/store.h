@@ -106,8 +106,9 @@ struct cold_store_options {
 
 /*
  * Opens the store a URL names: "file:///absolute/dir" (a bare absolute or relative path is the
- * same). VARVE_E_INVALID (unknown scheme or query name, said in words), VARVE_E_NOT_FOUND,
- * VARVE_E_STORE.
+ * same). VARVE_E_INVALID (unknown scheme or query name, said in words), VARVE_E_STORE. Opening
+ * without `create` asks nothing of the store: one that cannot be reached (a directory moved away)
+ * is opened, and each call on it is VARVE_E_STORE, retriable, until it is back.
  */
 int cold_store_open(const struct base_env *env, const char *url,
                     const struct cold_store_options *options, struct cold_store **ret,
@@ -121,7 +122,7 @@ const char *cold_store_url(const struct cold_store *store); /* without credentia
 void cold_store_caps(struct cold_store *store, struct cold_caps *ret);
 
 /* Stores a whole body; it is durable and visible as a whole, or not at all. `ret_etag` may be NULL.
- */
+ * If-match on a key that is gone is VARVE_E_PRECONDITION. */
 int cold_store_put(struct cold_store *store, const char *key, const struct iovec *body, int count,
                    const struct cold_put *how, struct cold_etag *ret_etag, struct varve_error *err);
 /* Reads exactly [pos, pos + size) into buf; a shorter object is VARVE_E_CORRUPT. Exactly one

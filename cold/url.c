@@ -34,7 +34,7 @@ static int copy(const char *text, size_t size, char **ret, struct varve_error *e
 /* Percent-decodes into fresh memory. A '+' is a '+'. */
 static int decode(const char *text, size_t size, char **ret, struct varve_error *err)
 {
-    char *out;
+    char *out = NULL;
     size_t n = 0;
     int rc = copy(text, size, &out, err);
 
