@@ -217,6 +217,32 @@ static void an_encoded_batch_is_byte_for_byte_that_of_the_golden_file_and_of_kaf
     varve_batch_free(batch);
 }
 
+static void the_example_of_the_documentation_is_built_byte_for_byte(void **state)
+{
+    /* docs/format-segment.md, at its end. */
+    static const uint8_t example[] = {
+        0,    0,    0,    0,    0,    0,    0x03, 0xe8, 0,    0,    0,    0x3d, 0, 0,    0,
+        0,    0x02, 0xa9, 0xdf, 0x87, 0xd3, 0,    0,    0,    0,    0,    0,    0, 0,    0x01,
+        0x8b, 0xcf, 0xe5, 0x68, 0,    0,    0,    0x01, 0x8b, 0xcf, 0xe5, 0x68, 0, 0xff, 0xff,
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0,    0,
+        0x01, 0x16, 0,    0,    0,    0x01, 0x0a, 'v',  'a',  'r',  'v',  'e',  0};
+    struct varve_record record = {.timestamp = 1700000000000, .value = "varve", .value_size = 5};
+    struct varve_batch *batch;
+    uint8_t copy[sizeof(example)];
+    const void *data;
+    size_t size;
+
+    (void)state;
+    assert_int_equal(varve_batch_new(VARVE_CODEC_NONE, 0, 1024, &batch, NULL), 0);
+    assert_int_equal(varve_batch_add(batch, &record, NULL), 0);
+    assert_int_equal(record_builder_encode(batch, &data, &size, NULL), 0);
+    assert_int_equal(size, sizeof(example));
+    memcpy(copy, data, size);
+    record_batch_assign(copy, 1000, 0);
+    assert_memory_equal(copy, example, size);
+    varve_batch_free(batch);
+}
+
 /* ---- Wrong batches. ---- */
 
 /* A batch to break: the golden one without compression. */
@@ -647,6 +673,7 @@ int main(void)
         cmocka_unit_test(attributes_of_kafkas_batches_are_read),
         cmocka_unit_test(a_control_batch_of_kafka_is_valid_and_keeps_its_key),
         cmocka_unit_test(an_encoded_batch_is_byte_for_byte_that_of_the_golden_file_and_of_kafka),
+        cmocka_unit_test(the_example_of_the_documentation_is_built_byte_for_byte),
         cmocka_unit_test(each_header_field_that_is_wrong_is_refused_by_its_name),
         cmocka_unit_test(producer_fields_go_together),
         cmocka_unit_test(each_flipped_byte_is_found),
