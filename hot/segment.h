@@ -53,6 +53,13 @@ int hot_segment_locate(struct hot_segment *segment, int64_t offset, uint64_t *re
  * names file and position. */
 int hot_segment_verify(struct hot_segment *segment, struct varve_error *err);
 
+/*
+ * Checks the sparse index as it lies on disk (header, every entry, that it fits the segment),
+ * without reading the batches. VARVE_E_CORRUPT names the .index file. In a set open for writing it
+ * has then been rebuilt already: the error is only to be reported.
+ */
+int hot_segment_check_index(struct hot_segment *segment, struct varve_error *err);
+
 /* Removes a damaged local copy that the cold tier also holds (the caller made sure, I3). Sealed
  * segments only. */
 int hot_segment_discard(struct hot_set *set, int64_t base_offset, struct varve_error *err);

@@ -245,6 +245,8 @@ int varve_log_verify(struct varve_log *log, struct varve_verify_options *options
         .segments = log->store->segments,
         .meta = log->store->meta,
         .tiering = log->tiering,
+        .manifest_dir = log->store->attached ? NULL : log->dir,
+        .caches = {log->store->blocks, log->store->tables},
         .deep = o.deep,
         .repair = o.repair,
         .found = verify_found,

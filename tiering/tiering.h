@@ -148,6 +148,14 @@ struct tiering_run {
 int tiering_log_run(struct tiering_log *t, struct tiering_run *run, struct varve_error *err);
 
 /*
+ * Repairs the cold copy of the segment that begins at `base_offset` from its hot one: uploads it
+ * again under a new attempt id and replaces its entry in the root (never overwrites an object); the
+ * damaged object is then collected. VARVE_E_NOT_FOUND: no sealed hot segment has these offsets, or
+ * no entry.
+ */
+int tiering_log_replace(struct tiering_log *t, int64_t base_offset, struct varve_error *err);
+
+/*
  * Moves the log start offset to `offset` (I5: a durable root first), then drops local segments
  * wholly below it. Beyond n: n moves along (I1). VARVE_E_OUT_OF_RANGE above the end. Below the
  * start it does nothing.

@@ -34,8 +34,10 @@ struct tiering_verify {
     struct index_manifest *manifest;
     struct cold_store *segments;
     struct cold_store *meta;
-    struct tiering_log *tiering; /* NULL: no repairs */
-    bool deep;                   /* read every byte: decompress, SHA-256, chain, CRCs */
+    struct tiering_log *tiering;  /* NULL: no repairs */
+    const char *manifest_dir;     /* of the local copy of the manifest; NULL: none */
+    struct cold_cache *caches[2]; /* of this process; checked too; may be NULL */
+    bool deep;                    /* read every byte: decompress, SHA-256, chain, CRCs */
     bool repair;
     void (*found)(void *ctx, const struct tiering_finding *f);
     void (*progress)(void *ctx, uint64_t done_bytes, uint64_t total_bytes); /* may be NULL */
