@@ -32,4 +32,8 @@ struct support_env *support_env_free(struct support_env *e);
 int support_env_setup(void **state);
 int support_env_teardown(void **state);
 
+/* An entry of the table of tests, for files that include <cmocka.h>. */
+#define support_env_test(test)                                                                     \
+    cmocka_unit_test_setup_teardown(test, support_env_setup, support_env_teardown)
+
 #endif

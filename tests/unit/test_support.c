@@ -146,18 +146,13 @@ static void an_unexpected_error_line_is_found(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_replaced_file_leaves_its_steps_in_order,
-                                        support_env_setup, support_env_teardown),
-        cmocka_unit_test_setup_teardown(a_fault_hits_the_nth_match_alone_unless_it_keeps_on,
-                                        support_env_setup, support_env_teardown),
-        cmocka_unit_test_setup_teardown(a_torn_write_leaves_its_first_bytes, support_env_setup,
-                                        support_env_teardown),
-        cmocka_unit_test_setup_teardown(a_close_that_fails_has_closed, support_env_setup,
-                                        support_env_teardown),
+        support_env_test(a_replaced_file_leaves_its_steps_in_order),
+        support_env_test(a_fault_hits_the_nth_match_alone_unless_it_keeps_on),
+        support_env_test(a_torn_write_leaves_its_first_bytes),
+        support_env_test(a_close_that_fails_has_closed),
         cmocka_unit_test(the_clock_moves_when_told),
         cmocka_unit_test(the_same_seed_gives_the_same_bytes),
-        cmocka_unit_test_setup_teardown(an_unexpected_error_line_is_found, support_env_setup,
-                                        support_env_teardown),
+        support_env_test(an_unexpected_error_line_is_found),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
