@@ -139,13 +139,14 @@ static void a_vector_longer_than_one_call_takes_is_written(void **state)
     struct support_env *e = *state;
     const char *path = support_tmpdir_path(e->dir, "f");
     struct iovec *iov = calloc(COUNT, sizeof(*iov));
+    char digits[] = "0123456789";
     int fd = open_new(e, path);
     size_t size;
     char *data;
 
     assert_non_null(iov);
     for (size_t i = 0; i < COUNT; i++)
-        iov[i] = (struct iovec){.iov_base = "0123456789" + i % 10, .iov_len = 1};
+        iov[i] = (struct iovec){.iov_base = digits + i % 10, .iov_len = 1};
     assert_int_equal(base_io_pwritev_full(e->env.io, fd, iov, COUNT, 0, path, NULL), 0);
     assert_int_equal(support_io_count(e->io, SUPPORT_IO_PWRITEV), 3);
     close_it(e, fd);
