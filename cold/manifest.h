@@ -37,7 +37,7 @@ void cold_manifest_loader_init(struct cold_manifest_loader *l, struct cold_store
 
 /*
  * The store's identity object, `varve-store`: settings text (base/text.h) with `id`, `created`.
- * Read, or made if-absent.
+ * Read (VARVE_E_NOT_FOUND: none), or made if-absent (VARVE_E_EXISTS: another store's is there).
  */
 #define COLD_IDENTITY_KEY "varve-store"
 int cold_identity_read(struct cold_store *meta, struct base_id *ret_id, struct varve_error *err);
