@@ -1,0 +1,351 @@
+/*
+ * Segments that go: evicted ones, damaged ones, and tails that another writer's history replaces.
+ *
+ * A segment leaves the list first, so that nobody new gets it, then its file is unlinked; whoever
+ * has it open keeps it (I3).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "hot/internal.h"
+
+#define EVICT_COPY_BYTES (256 * 1024)
+
+/* Takes the oldest segment off the list if it may go; set->evict is held. */
+static struct hot_segment *evict_take(struct hot_set *set, int64_t offset, bool pinned_too)
+{
+    struct hot_segment *segment = NULL;
+    base_mutex_lock(&set->lock);
+    if (set->count > 1 && set->segments[0]->visible.end_offset <= offset &&
+        (pinned_too || set->segments[0]->pins == 0)) {
+        segment = set->segments[0];
+        segment->listed = false;
+        set->count--;
+        memmove(set->segments, set->segments + 1, set->count * sizeof(*set->segments));
+        hot_set_recount_locked(set);
+        hot_publish_locked(set, HOT_WRITER_LIVE);
+    }
+    base_mutex_unlock(&set->lock);
+    return segment;
+}
+
+static void evict_put_back(struct hot_set *set, struct hot_segment *segment)
+{
+    base_mutex_lock(&set->lock);
+    /* The list has grown by a roll at most, which makes its own room; if there is none the segment
+     * comes back with the next opening. */
+    if (set->count < set->capacity) {
+        memmove(set->segments + 1, set->segments, set->count * sizeof(*set->segments));
+        set->segments[0] = segment;
+        set->count++;
+        segment->listed = true;
+        hot_set_recount_locked(set);
+        hot_publish_locked(set, HOT_WRITER_LIVE);
+    } else {
+        hot_segment_unref_locked(segment);
+    }
+    base_mutex_unlock(&set->lock);
+}
+
+static int evict_below(struct hot_set *set, int64_t offset, bool pinned_too, uint64_t *ret_bytes,
+                       unsigned *ret_count, struct varve_error *err)
+{
+    uint64_t bytes = 0;
+    unsigned count = 0;
+    int rc = 0;
+    base_mutex_lock(&set->evict);
+    for (;;) {
+        struct hot_segment *segment = evict_take(set, offset, pinned_too);
+        if (!segment)
+            break;
+        rc = set->io->unlink(set->io->ctx, segment->path);
+        if (rc < 0 && rc != -ENOENT) {
+            rc = base_fail_errno(err, rc, "remove %s", segment->path);
+            evict_put_back(set, segment);
+            break;
+        }
+        rc = 0;
+        set->io->unlink(set->io->ctx, segment->index_path); /* or the next opening sweeps it */
+        bytes += segment->visible.size;
+        count++;
+        hot_segment_unref(segment);
+    }
+    base_mutex_unlock(&set->evict);
+    if (ret_bytes)
+        *ret_bytes = bytes;
+    if (ret_count)
+        *ret_count = count;
+    return rc;
+}
+
+int hot_set_evict(struct hot_set *set, int64_t offset, uint64_t *ret_bytes, unsigned *ret_count,
+                  struct varve_error *err)
+{
+    if (set->options.read_only)
+        return base_fail(err, VARVE_E_READ_ONLY, "%s is open for reading", set->dir);
+    return evict_below(set, offset, false, ret_bytes, ret_count, err);
+}
+
+/* Also what lies before goes, for I1: the hot tier has no holes. Readers that stand in it keep
+ * their files, and then go on cold. */
+int hot_segment_discard(struct hot_set *set, int64_t base_offset, struct varve_error *err)
+{
+    if (set->options.read_only)
+        return base_fail(err, VARVE_E_READ_ONLY, "%s is open for reading", set->dir);
+    base_mutex_lock(&set->lock);
+    struct hot_segment *segment = hot_segment_lookup_locked(set, base_offset);
+    bool found = segment && segment->base_offset == base_offset && segment->sealed;
+    int64_t end = found ? segment->visible.end_offset : 0;
+    base_mutex_unlock(&set->lock);
+    if (!found)
+        return base_fail(err, VARVE_E_NOT_FOUND, "no sealed segment begins at %lld",
+                         (long long)base_offset);
+    return evict_below(set, end, true, NULL, NULL, err);
+}
+
+/* The point up to which the files will vouch once a tail is gone. */
+static int evict_vouch(struct hot_set *set, const struct hot_point *point, bool known,
+                       struct varve_error *err)
+{
+    const struct base_io *io = set->io;
+    struct hot_publication p = {.state = known ? HOT_WRITER_RECOVERING : HOT_WRITER_NONE,
+                                .instance = set->instance,
+                                .visible = *point,
+                                .synced = *point};
+    memcpy(p.boot, set->boot, sizeof(p.boot));
+    base_mutex_lock(&set->lock);
+    p.floor = set->segments[0]->base_offset < point->base_offset ? set->segments[0]->base_offset
+                                                                 : point->base_offset;
+    hot_publish_write_locked(set, &p);
+    base_mutex_unlock(&set->lock);
+
+    if (known) {
+        struct hot_checkpoint c = {.point = *point, .first_append_ms = -1, .clean = true};
+        uint8_t buf[HOT_CHECKPOINT_SIZE];
+        hot_checkpoint_encode(&c, buf);
+        return base_file_replace(io, set->checkpoint_path, buf, sizeof(buf), true, err);
+    }
+    int rc = io->unlink(io->ctx, set->checkpoint_path);
+    if (rc < 0 && rc != -ENOENT)
+        return base_fail_errno(err, rc, "remove %s", set->checkpoint_path);
+    return base_dir_sync(io, set->dir, err);
+}
+
+/* Takes up the files that are left, as opening does. */
+static int evict_reload(struct hot_set *set, int64_t start_offset,
+                        const struct hot_publication *old, struct varve_error *err)
+{
+    struct hot_recovery report;
+    base_mutex_lock(&set->lock);
+    for (size_t i = 0; i < set->count; i++) {
+        set->segments[i]->listed = false;
+        hot_segment_unref_locked(set->segments[i]);
+    }
+    set->count = 0;
+    set->active = NULL;
+    set->dirty_ms = -1;
+    base_mutex_unlock(&set->lock);
+    set->options.start_offset = start_offset;
+    set->cut_due = false;
+    int rc = hot_recovery_run(set, old, &report, err);
+    if (rc == 0) {
+        base_mutex_lock(&set->lock);
+        hot_set_recount_locked(set);
+        hot_publish_locked(set, HOT_WRITER_LIVE);
+        base_mutex_unlock(&set->lock);
+    } else {
+        base_mutex_lock(&set->lock);
+        set->failed = true;
+        base_fail(&set->failure, VARVE_E_FAILED, "%s has to be opened again", set->dir);
+        base_mutex_unlock(&set->lock);
+    }
+    return rc;
+}
+
+/* From the newest on, so that what is there stays contiguous whenever we are interrupted. */
+static int evict_unlink_from(struct hot_set *set, size_t first, struct varve_error *err)
+{
+    for (size_t i = set->count; i > first; i--) {
+        struct hot_segment *segment = set->segments[i - 1];
+        int rc = set->io->unlink(set->io->ctx, segment->path);
+        if (rc < 0 && rc != -ENOENT)
+            return base_fail_errno(err, rc, "remove %s", segment->path);
+        set->io->unlink(set->io->ctx, segment->index_path);
+    }
+    return 0;
+}
+
+int hot_set_reset(struct hot_set *set, int64_t offset, struct varve_error *err)
+{
+    if (set->options.read_only)
+        return base_fail(err, VARVE_E_READ_ONLY, "%s is open for reading", set->dir);
+    if (offset < 0)
+        return base_fail(err, VARVE_E_INVALID, "reset to offset %lld", (long long)offset);
+    set->instance = base_random_u64(set->env->random);
+    struct hot_point none = {0};
+    int rc = evict_vouch(set, &none, false, err);
+    if (rc == 0)
+        rc = evict_unlink_from(set, 0, err);
+    if (rc == 0)
+        rc = evict_reload(set, offset, NULL, err);
+    return rc;
+}
+
+/* Writes the first `size` bytes of a segment to a new file, synced. */
+static int move_copy(struct hot_set *set, struct hot_segment *segment, const char *path,
+                     uint64_t size, struct varve_error *err)
+{
+    const struct base_io *io = set->io;
+    uint8_t *buf = malloc(EVICT_COPY_BYTES);
+    if (!buf)
+        return base_fail(err, VARVE_E_NO_MEMORY, "copy of %s", segment->path);
+    int fd = io->open(io->ctx, path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    int rc = fd < 0 ? base_fail_errno(err, fd, "create %s", path) : 0;
+    for (uint64_t pos = 0; rc == 0 && pos < size;) {
+        size_t part = size - pos < EVICT_COPY_BYTES ? (size_t)(size - pos) : EVICT_COPY_BYTES;
+        rc = base_io_pread_full(io, segment->fd, buf, part, (int64_t)pos, segment->path, err);
+        if (rc == 0)
+            rc = base_io_pwrite_full(io, fd, buf, part, (int64_t)pos, path, err);
+        pos += part;
+    }
+    if (rc == 0) {
+        rc = io->fdatasync(io->ctx, fd);
+        if (rc < 0)
+            rc = base_fail_errno(err, rc, "fdatasync %s", path);
+    }
+    if (fd >= 0)
+        io->close(io->ctx, fd);
+    free(buf);
+    return rc;
+}
+
+/* Where the batch that holds `from` begins. */
+static int move_find(struct hot_set *set, struct hot_segment *segment, int64_t from,
+                     struct hot_point *ret, struct varve_error *err)
+{
+    struct hot_scan scan;
+    struct record_batch batch;
+    const void *data;
+    uint64_t pos;
+    int64_t offset;
+    int rc = hot_segment_locate(segment, from, &pos, &offset, err);
+    if (rc == 0)
+        rc = hot_scan_init(&scan, set->io, err);
+    if (rc < 0)
+        return rc;
+    hot_scan_start(&scan, segment->fd, segment->path, pos, offset, segment->visible.size);
+    *ret = (struct hot_point){segment->base_offset, pos, offset};
+    while ((rc = hot_scan_next(&scan, &data, &batch, err)) == 0 && batch.last_offset < from)
+        *ret = (struct hot_point){segment->base_offset, scan.pos, scan.offset};
+    hot_scan_deinit(&scan);
+    return rc == VARVE_E_END ? 0 : rc;
+}
+
+static int move_name(char **ret, const char *aside, const struct hot_segment *segment,
+                     struct varve_error *err)
+{
+    return base_format(ret, err, "%s/%020lld.log", aside, (long long)segment->base_offset);
+}
+
+/* The segment that holds offsets on both sides: the whole of it goes aside, its first part is
+ * written anew (never cut: others may have it open, I3). */
+static int move_split(struct hot_set *set, struct hot_segment *segment, const char *aside,
+                      uint64_t size, struct varve_error *err)
+{
+    const struct base_io *io = set->io;
+    char *target = NULL, *part = NULL;
+    int rc = move_name(&target, aside, segment, err);
+    if (rc == 0)
+        rc = base_format(&part, err, "%s.tmp", segment->path);
+    if (rc == 0)
+        rc = move_copy(set, segment, part, size, err);
+    if (rc == 0) {
+        rc = io->link(io->ctx, segment->path, target);
+        if (rc < 0 && rc != -EEXIST) /* there from an attempt that was interrupted */
+            rc = base_fail_errno(err, rc, "link %s to %s", segment->path, target);
+        else
+            rc = base_dir_sync(io, aside, err);
+    }
+    if (rc == 0) {
+        rc = io->rename(io->ctx, part, segment->path);
+        if (rc < 0)
+            rc = base_fail_errno(err, rc, "rename %s", part);
+        io->unlink(io->ctx, segment->index_path); /* rebuilt: it described the longer one */
+    }
+    free(target);
+    free(part);
+    return rc;
+}
+
+int hot_set_move_tail(struct hot_set *set, int64_t from, const char *aside, struct varve_error *err)
+{
+    const struct base_io *io = set->io;
+    if (set->options.read_only)
+        return base_fail(err, VARVE_E_READ_ONLY, "%s is open for reading", set->dir);
+    struct hot_range range;
+    hot_set_range(set, &range);
+    if (from >= range.end)
+        return 0;
+    int rc = hot_set_sync(set, err);
+    if (rc == 0)
+        rc = base_dir_create(io, aside, true, err);
+    if (rc < 0)
+        return rc;
+
+    /* What stays, and whether a segment has to be split for it. */
+    struct hot_point keep = {0};
+    struct hot_segment *split = NULL;
+    size_t first = 0; /* of those that go wholly */
+    if (from > range.floor) {
+        rc = hot_segment_find(set, from, false, &split, err);
+        if (rc == 0)
+            rc = move_find(set, split, from, &keep, err);
+        if (rc < 0)
+            goto out;
+        while (set->segments[first] != split)
+            first++;
+        if (keep.size == 0) { /* it begins there: the one before stays whole */
+            split = hot_segment_unref(split);
+            if (first > 0)
+                keep = (struct hot_point){set->segments[first - 1]->base_offset,
+                                          set->segments[first - 1]->visible.size,
+                                          set->segments[first - 1]->visible.end_offset};
+        } else {
+            first++;
+        }
+    }
+    set->instance = base_random_u64(set->env->random);
+    bool known = keep.size > 0;
+    struct hot_publication old = {
+        .state = known ? HOT_WRITER_RECOVERING : HOT_WRITER_NONE, .visible = keep, .synced = keep};
+    rc = evict_vouch(set, &keep, known, err); /* K2 */
+    for (size_t i = set->count; rc == 0 && i > first; i--) {
+        struct hot_segment *segment = set->segments[i - 1];
+        char *target;
+        rc = move_name(&target, aside, segment, err);
+        if (rc < 0)
+            break;
+        rc = io->rename(io->ctx, segment->path, target);
+        if (rc < 0)
+            rc = base_fail_errno(err, rc, "move %s to %s", segment->path, target);
+        io->unlink(io->ctx, segment->index_path);
+        free(target);
+    }
+    if (rc == 0)
+        rc = base_dir_sync(io, aside, err);
+    if (rc == 0 && split)
+        rc = move_split(set, split, aside, keep.size, err);
+    if (rc == 0)
+        rc = base_dir_sync(io, set->dir, err);
+    if (rc == 0) {
+        split = hot_segment_unref(split);
+        rc = evict_reload(set, known ? 0 : from, known ? &old : NULL, err);
+    }
+out:
+    hot_segment_unref(split);
+    return rc;
+}

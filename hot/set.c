@@ -1,0 +1,363 @@
+/* A set as a whole: opening and closing, its range, waiting, the clock's work. */
+#include "hot/set.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "hot/internal.h"
+
+struct hot_segment *hot_set_active_locked(struct hot_set *set)
+{
+    return set->count == 0 ? NULL : set->segments[set->count - 1];
+}
+
+/* Puts a segment at the end of the list, which takes over the caller's reference. */
+int hot_set_list_locked(struct hot_set *set, struct hot_segment *segment, struct varve_error *err)
+{
+    if (set->count == set->capacity) {
+        size_t capacity = set->capacity ? set->capacity * 2 : 16;
+        struct hot_segment **grown = realloc(set->segments, capacity * sizeof(*grown));
+        if (!grown)
+            return base_fail(err, VARVE_E_NO_MEMORY, "list of %zu segments", capacity);
+        set->segments = grown;
+        set->capacity = capacity;
+    }
+    segment->listed = true;
+    set->segments[set->count++] = segment;
+    return 0;
+}
+
+void hot_set_recount_locked(struct hot_set *set)
+{
+    set->sealed_bytes = 0;
+    for (size_t i = 0; i + 1 < set->count; i++)
+        set->sealed_bytes += set->segments[i]->visible.size;
+}
+
+static int set_check_options(const struct hot_set_options *o, struct varve_error *err)
+{
+    if (o->segment_bytes < HOT_SEGMENT_BYTES_MIN || o->segment_bytes > HOT_SEGMENT_BYTES_MAX)
+        return base_fail(err, VARVE_E_INVALID, "segment bytes of %lld",
+                         (long long)o->segment_bytes);
+    if (o->index_interval_bytes < 1 || o->index_interval_bytes > HOT_SEGMENT_BYTES_MAX)
+        return base_fail(err, VARVE_E_INVALID, "index interval of %lld bytes",
+                         (long long)o->index_interval_bytes);
+    if (o->start_offset < 0)
+        return base_fail(err, VARVE_E_INVALID, "start offset %lld", (long long)o->start_offset);
+    return 0;
+}
+
+static int set_new(const struct base_env *env, const char *dir,
+                   const struct hot_set_options *options, struct hot_set **ret,
+                   struct varve_error *err)
+{
+    struct hot_set *set = calloc(1, sizeof(*set));
+    if (!set)
+        return base_fail(err, VARVE_E_NO_MEMORY, "segment set");
+    set->env = env;
+    set->io = env->io;
+    set->options = *options;
+    set->published.fd = -1;
+    set->dirty_ms = -1;
+    set->generation = 1;
+    base_mutex_init(&set->evict);
+    base_mutex_init(&set->append);
+    base_mutex_init(&set->checkpoint);
+    base_mutex_init(&set->lock);
+    base_cond_init(&set->commit[0]);
+    base_cond_init(&set->commit[1]);
+    base_cond_init(&set->visible);
+    int rc = base_format(&set->dir, err, "%s", dir);
+    if (rc == 0)
+        rc = base_format(&set->published_path, err, "%s/published", dir);
+    if (rc == 0)
+        rc = base_format(&set->checkpoint_path, err, "%s/checkpoint", dir);
+    if (rc < 0) {
+        hot_set_abandon(set);
+        return rc;
+    }
+    *ret = set;
+    return 0;
+}
+
+static void set_drop_segments(struct hot_set *set)
+{
+    base_mutex_lock(&set->lock);
+    for (size_t i = 0; i < set->count; i++) {
+        set->segments[i]->listed = false;
+        hot_segment_unref_locked(set->segments[i]);
+    }
+    set->count = 0;
+    set->active = NULL;
+    base_mutex_unlock(&set->lock);
+}
+
+struct hot_set *hot_set_abandon(struct hot_set *set)
+{
+    if (!set)
+        return NULL;
+    set_drop_segments(set);
+    hot_publish_close(set);
+    base_cond_deinit(&set->visible);
+    base_cond_deinit(&set->commit[0]);
+    base_cond_deinit(&set->commit[1]);
+    base_mutex_deinit(&set->lock);
+    base_mutex_deinit(&set->checkpoint);
+    base_mutex_deinit(&set->append);
+    base_mutex_deinit(&set->evict);
+    free(set->segments);
+    free(set->headers);
+    free(set->iov);
+    free(set->published_path);
+    free(set->checkpoint_path);
+    free(set->dir);
+    free(set);
+    return NULL;
+}
+
+/* Says that a writer is at work on the files, keeping what the last one has proved (P2, P3). */
+static void set_announce(struct hot_set *set, const struct hot_publication *old, bool known)
+{
+    struct hot_publication p = {.state = HOT_WRITER_NONE, .instance = set->instance};
+    if (known && old->state != HOT_WRITER_NONE) {
+        p = *old;
+        p.instance = set->instance;
+        bool same_run = memcmp(old->boot, set->boot, sizeof(set->boot)) == 0;
+        if (old->state == HOT_WRITER_FAILED || !same_run)
+            p.visible = p.synced;
+        if (p.visible.base_offset < p.floor)
+            p.floor = p.visible.base_offset;
+        p.state = HOT_WRITER_RECOVERING;
+        memcpy(p.boot, set->boot, sizeof(p.boot));
+    }
+    base_mutex_lock(&set->lock);
+    hot_publish_write_locked(set, &p);
+    base_mutex_unlock(&set->lock);
+}
+
+static void set_go_live(struct hot_set *set)
+{
+    base_mutex_lock(&set->lock);
+    hot_set_recount_locked(set);
+    hot_publish_locked(set, HOT_WRITER_LIVE);
+    base_mutex_unlock(&set->lock);
+}
+
+static int set_open_writing(struct hot_set *set, struct hot_recovery *ret, struct varve_error *err)
+{
+    struct hot_publication old = {0};
+    bool known;
+    int rc = base_dir_create(set->io, set->dir, true, err);
+    if (rc < 0)
+        return rc;
+    rc = hot_publish_create(set, &old, &known, err);
+    if (rc < 0)
+        return rc;
+    hot_publish_boot(set);
+    set->instance = base_random_u64(set->env->random);
+    set_announce(set, &old, known);
+    rc = hot_recovery_run(set, known ? &old : NULL, ret, err);
+    if (rc < 0)
+        return rc;
+    set_go_live(set);
+    struct varve_error why;
+    if (ret->unclean && hot_checkpoint_write(set, false, true, &why) < 0)
+        base_log(&set->env->logger, BASE_LOG_WARNING, "%s", why.msg);
+    return 0;
+}
+
+int hot_set_open(const struct base_env *env, const char *dir, const struct hot_set_options *options,
+                 struct hot_set **ret, struct hot_recovery *ret_recovery, struct varve_error *err)
+{
+    struct hot_recovery recovery = {.truncated_at = -1};
+    struct hot_set *set = NULL;
+    int rc = set_check_options(options, err);
+    if (rc < 0)
+        return rc;
+    rc = set_new(env, dir, options, &set, err);
+    if (rc < 0)
+        return rc;
+    rc = options->read_only ? hot_follow_open(set, err) : set_open_writing(set, &recovery, err);
+    if (rc < 0) {
+        hot_set_abandon(set);
+        return rc;
+    }
+    if (ret_recovery)
+        *ret_recovery = recovery;
+    *ret = set;
+    return 0;
+}
+
+struct hot_set *hot_set_close(struct hot_set *set)
+{
+    if (!set)
+        return NULL;
+    if (!set->options.read_only) {
+        struct varve_error why;
+        int rc = hot_set_sync(set, &why);
+        if (rc == 0) {
+            base_mutex_lock(&set->active->lock);
+            hot_sparse_flush_locked(set->active, true);
+            base_mutex_unlock(&set->active->lock);
+            if (set->active->preallocated > set->active->written.size)
+                set->io->ftruncate(set->io->ctx, set->active->fd,
+                                   (int64_t)set->active->written.size);
+            rc = hot_checkpoint_write(set, true, false, &why);
+            base_mutex_lock(&set->lock);
+            hot_publish_locked(set, HOT_WRITER_CLOSED);
+            base_mutex_unlock(&set->lock);
+        }
+        if (rc < 0)
+            base_log(&set->env->logger, BASE_LOG_WARNING, "close: %s", why.msg);
+    }
+    return hot_set_abandon(set);
+}
+
+void hot_set_range(struct hot_set *set, struct hot_range *ret)
+{
+    base_mutex_lock(&set->lock);
+    struct hot_segment *active = hot_set_active_locked(set);
+    *ret = (struct hot_range){.segments = set->count};
+    if (active) {
+        ret->floor = set->segments[0]->base_offset;
+        ret->end = active->visible.end_offset;
+        ret->synced = set->synced.end_offset;
+        ret->bytes = set->sealed_bytes + active->visible.size;
+    }
+    base_mutex_unlock(&set->lock);
+}
+
+/* Waits for a change for up to `left` ns; returns what is left of them. */
+static int64_t wait_locked(struct hot_set *set, int64_t left, int64_t slice)
+{
+    const struct base_clock *clock = set->env->clock;
+    int64_t before = clock->mono_ns(clock->ctx);
+    if (slice > left)
+        slice = left;
+    set->visible_waiters++;
+    bool woken = base_cond_wait_for(&set->visible, &set->lock, slice);
+    set->visible_waiters--;
+    return left - (woken ? clock->mono_ns(clock->ctx) - before : slice);
+}
+
+int hot_set_wait(struct hot_set *set, int64_t offset, int64_t timeout_ns, struct varve_error *err)
+{
+    int64_t poll_ns = set->options.read_only ? HOT_WAIT_POLL_NS_MIN : INT64_MAX;
+    int64_t left = timeout_ns;
+    for (;;) {
+        int rc = hot_set_refresh(set, err);
+        if (rc < 0)
+            return rc;
+        base_mutex_lock(&set->lock);
+        struct hot_segment *active = hot_set_active_locked(set);
+        bool there = active && active->visible.end_offset > offset;
+        bool interrupted = set->interrupted;
+        if (!there && !interrupted && left > 0) {
+            left = wait_locked(set, left, poll_ns);
+            base_mutex_unlock(&set->lock);
+            if (poll_ns < HOT_WAIT_POLL_NS_MAX)
+                poll_ns = 2 * poll_ns < HOT_WAIT_POLL_NS_MAX ? 2 * poll_ns : HOT_WAIT_POLL_NS_MAX;
+            continue;
+        }
+        base_mutex_unlock(&set->lock);
+        if (interrupted)
+            return base_fail(err, VARVE_E_CANCELLED, "interrupted");
+        if (there)
+            return 0;
+        return base_fail(err, VARVE_E_TIMEOUT, "nothing above offset %lld yet", (long long)offset);
+    }
+}
+
+void hot_set_interrupt(struct hot_set *set)
+{
+    base_mutex_lock(&set->lock);
+    set->interrupted = true;
+    base_cond_broadcast(&set->visible);
+    base_mutex_unlock(&set->lock);
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Rolls on age; *next is when that is due. */
+static int tick_roll(struct hot_set *set, int64_t now, int64_t *next, struct varve_error *err)
+{
+    if (set->options.segment_ms < 0)
+        return 0;
+    base_mutex_lock(&set->append);
+    int64_t first = set->active->written.size > 0 ? set->active->first_append_ms : -1;
+    base_mutex_unlock(&set->append);
+    if (first < 0)
+        return 0;
+    if (now - first >= set->options.segment_ms)
+        return hot_set_seal(set, err);
+    *next = earlier(*next, first + set->options.segment_ms);
+    return 0;
+}
+
+/* Syncs on the interval, and what was sealed without being synced. */
+static int tick_flush(struct hot_set *set, int64_t now, int64_t *next, struct varve_error *err)
+{
+    if (set->options.durability != HOT_DURABILITY_OS)
+        return 0;
+    base_mutex_lock(&set->lock);
+    bool sealed = set->count > 1 && !set->segments[set->count - 2]->synced;
+    int64_t dirty = set->dirty_ms;
+    base_mutex_unlock(&set->lock);
+    int64_t due =
+        dirty >= 0 && set->options.flush_ms >= 0 ? dirty + set->options.flush_ms : INT64_MAX;
+    if (sealed || due <= now)
+        return hot_set_sync(set, err);
+    *next = earlier(*next, due);
+    return 0;
+}
+
+static int tick_checkpoint(struct hot_set *set, int64_t now, int64_t *next, struct varve_error *err)
+{
+    base_mutex_lock(&set->lock);
+    struct hot_point synced = set->synced;
+    base_mutex_unlock(&set->lock);
+    base_mutex_lock(&set->checkpoint);
+    bool moved = synced.end_offset > set->checkpointed.end_offset;
+    bool sealed = synced.base_offset > set->checkpointed.base_offset;
+    int64_t due = set->checkpoint_ms + HOT_CHECKPOINT_MS;
+    base_mutex_unlock(&set->checkpoint);
+    if (!moved && !sealed)
+        return 0;
+    if (due > now && due <= now + HOT_CHECKPOINT_MS && !sealed) {
+        *next = earlier(*next, due);
+        return 0;
+    }
+    return hot_checkpoint_write(set, false, false, err);
+}
+
+int hot_set_tick(struct hot_set *set, int64_t *ret_next_ms, struct varve_error *err)
+{
+    int64_t now = set->env->clock->wall_ms(set->env->clock->ctx);
+    int64_t next = now + HOT_TICK_MS_MAX;
+    if (set->options.read_only) {
+        *ret_next_ms = next;
+        return 0;
+    }
+    base_mutex_lock(&set->lock);
+    int rc = hot_commit_failure_locked(set, err);
+    hot_publish_repair_locked(set);
+    hot_publish_locked(set, HOT_WRITER_LIVE);
+    base_mutex_unlock(&set->lock);
+    if (rc == 0)
+        rc = tick_roll(set, now, &next, err);
+    if (rc == 0)
+        rc = tick_flush(set, now, &next, err);
+    if (rc == 0)
+        rc = tick_checkpoint(set, now, &next, err);
+    if (rc < 0)
+        return rc;
+    *ret_next_ms = next;
+    return 0;
+}
