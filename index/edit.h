@@ -4,7 +4,8 @@
  * Use: index_edit_new from the current root (or for a new log), calls that change it,
  * index_edit_finish for the bytes of the new root and of the pages that it newly refers to. Pages
  * must be stored before the root that names them. One thread at a time. An edit borrows the
- * manifest's current root for its life (a pin).
+ * manifest's current root for its life (a pin). After a call that failed for want of memory or of a
+ * page the edit can only be freed; a refusal (VARVE_E_INVALID and the like) leaves it as it was.
  */
 #ifndef INDEX_EDIT_H
 #define INDEX_EDIT_H
@@ -24,14 +25,19 @@ int index_edit_new_log(const char *log_name, const struct base_id *log_id,
                        struct index_edit **ret, struct varve_error *err);
 struct index_edit *index_edit_free(struct index_edit *edit);
 
-/* Adds the next segment: base_offset must be the edit's end (I1) unless the log is empty and start
- * moves with it. */
+/*
+ * Adds the next segment: its base_offset must be the edit's end (I1), and its chain hash
+ * index_chain_hash of the root's. Two exceptions: a log without any entry takes one from above, and
+ * start moves with it; and where a trim went beyond the uploaded end into a segment (start ==
+ * end), that segment is taken whole, from below the start. VARVE_E_INVALID; VARVE_E_NOT_FOUND: the
+ * log was deleted.
+ */
 int index_edit_add(struct index_edit *edit, const struct index_entry *entry,
                    struct varve_error *err);
 
 /*
  * Replaces the entry with the same base and end offset (a re-upload that repairs): rewrites the
- * pages on its path. VARVE_E_NOT_FOUND.
+ * pages on its path. VARVE_E_NOT_FOUND; VARVE_E_INVALID: another SHA-256 or chain hash.
  */
 int index_edit_replace(struct index_edit *edit, const struct index_entry *entry,
                        struct varve_error *err);
@@ -45,7 +51,8 @@ int index_edit_trim(struct index_edit *edit, int64_t start_offset, int64_t now_m
                     struct varve_error *err);
 
 /* All objects that end at or below `offset` are deleted: drops cuts up to it, entries and pages
- * that lie wholly below. */
+ * that lie wholly below. Pages that lie partly below are rewritten. VARVE_E_INVALID: above start.
+ */
 int index_edit_deleted_to(struct index_edit *edit, int64_t offset, struct varve_error *err);
 
 /* Replaces the configuration text. VARVE_E_TOO_LARGE. */

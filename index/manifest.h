@@ -52,7 +52,9 @@ bool index_manifest_loaded(struct index_manifest *m);
 /*
  * Makes `root` (bytes, decoded here with every check) the current root: writes the local copy
  * (durably when `durable`) unless read_only, then swaps. `pages` of an edit are written first. A
- * root of a lower generation with the same log id is refused with VARVE_E_PRECONDITION.
+ * root of a lower generation with the same log id is refused with VARVE_E_PRECONDITION. Local pages
+ * that lie wholly below deleted_to are removed. With read_only pages are not taken: they are
+ * fetched when needed.
  */
 struct index_edit_page;
 int index_manifest_install(struct index_manifest *m, const void *root, size_t root_size,
@@ -103,7 +105,9 @@ int index_manifest_each_ref(struct index_manifest *m,
 
 /*
  * Checks the local copy: decodes root and every page present, compares each with its reference;
- * damaged files are named through `report` and, with `repair`, removed (they are fetched again) .
+ * damaged files are named through `report` and, with `repair`, removed (they are fetched again): a
+ * page when it is next needed, the root by the caller, since then none is loaded any more. A repair
+ * also removes pages that nothing names. `report` must not call the manifest.
  * Returns 0 or a failure of the walk itself.
  */
 int index_manifest_check(struct index_manifest *m, bool repair,

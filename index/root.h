@@ -60,7 +60,8 @@ struct index_root {
     size_t epoch_count;
     const uint8_t *cuts;
     size_t cut_count;
-    const uint8_t *refs; /* ascending offsets; levels never ascend from left to right */
+    const uint8_t *ref_groups; /* per 16 references: base offset, maximum timestamp */
+    const uint8_t *refs;       /* ascending offsets; levels never ascend from left to right */
     size_t ref_count;
     const uint8_t *entries; /* newest, inline */
     size_t entry_count;
@@ -72,7 +73,8 @@ struct index_root {
 
 /*
  * Decodes and checks a whole root: magic, version, header size, must-understand features, checksum,
- * that arrays lie inside, that offsets touch without a hole from deleted_to to end_offset (I1).
+ * that arrays lie inside, that offsets touch without a hole up to end_offset (I1); holes that a
+ * trim beyond the end left lie wholly below start_offset. Sums and group tables match their items.
  * VARVE_E_CORRUPT, VARVE_E_VERSION. The view borrows `data`.
  */
 int index_root_decode(const void *data, size_t size, struct index_root *ret,

@@ -1,0 +1,121 @@
+/* What the benchmarks append: batches of 64 KiB of 1 KiB records, log-like lines or random bytes.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/error.h"
+#include "bench/bench.h"
+#include "record/builder.h"
+
+double bench_now(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+/* splitmix64: the same bytes in every run. */
+static uint64_t next_random(uint64_t *state)
+{
+    uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
+
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
+static void fill_random(uint8_t *buf, size_t size, uint64_t *state)
+{
+    for (size_t i = 0; i < size; i += sizeof(uint64_t)) {
+        uint64_t v = next_random(state);
+        memcpy(buf + i, &v, size - i < sizeof(v) ? size - i : sizeof(v));
+    }
+}
+
+/* Lines like a web server's, until the record is full. */
+static void fill_lines(uint8_t *buf, size_t size, uint64_t *state)
+{
+    static const char *const paths[] = {"/images/kibana-search.png",
+                                        "/presentations/logstash/",
+                                        "/blog/tags/puppet",
+                                        "/favicon.ico",
+                                        "/robots.txt",
+                                        "/projects/xdotool/"};
+    static const char *const agents[] = {
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/32.0.1700.107 Safari/537.36",
+        "Mozilla/5.0 (Windows NT 6.1; WOW64; rv:27.0) Gecko/20100101 Firefox/27.0",
+        "Googlebot/2.1 (+http://www.google.com/bot.html)"};
+    size_t used = 0;
+
+    while (used < size) {
+        char line[400];
+        uint64_t r = next_random(state);
+        int n = snprintf(line, sizeof(line),
+                         "%u.%u.%u.%u - - [17/May/2015:%02u:%02u:%02u +0000] \"GET %s?id=%u "
+                         "HTTP/1.1\" %s %u \"-\" \"%s\"\n",
+                         (unsigned)(r & 255), (unsigned)(r >> 8 & 255), (unsigned)(r >> 16 & 255),
+                         (unsigned)(r >> 24 & 255), (unsigned)(r >> 32) % 24,
+                         (unsigned)(r >> 37) % 60, (unsigned)(r >> 43) % 60, paths[(r >> 49) % 6],
+                         (unsigned)(r >> 20) % 100000, (r >> 60) ? "200" : "404",
+                         (unsigned)(r >> 30) % 300000, agents[(r >> 52) % 3]);
+        size_t take = (size_t)n < size - used ? (size_t)n : size - used;
+        memcpy(buf + used, line, take);
+        used += take;
+    }
+}
+
+static int make_batch(bool random, uint64_t *state, uint8_t **ret, size_t *ret_size,
+                      struct varve_error *err)
+{
+    uint8_t value[BENCH_RECORD_BYTES];
+    struct varve_record record = {.value = value, .value_size = sizeof(value)};
+    struct varve_batch *batch = NULL;
+    const void *data;
+    size_t size;
+    int r = varve_batch_new(VARVE_CODEC_NONE, 0, BENCH_BATCH_BYTES, &batch, err);
+
+    while (r == 0) {
+        if (random)
+            fill_random(value, sizeof(value), state);
+        else
+            fill_lines(value, sizeof(value), state);
+        record.timestamp = 1431857103000 + (int64_t)varve_batch_count(batch);
+        r = varve_batch_add(batch, &record, err);
+    }
+    if (r == VARVE_E_FULL)
+        r = record_builder_encode(batch, &data, &size, err);
+    if (r == 0) {
+        *ret = malloc(size);
+        if (!*ret)
+            r = base_fail(err, VARVE_E_NO_MEMORY, "out of memory");
+        else
+            memcpy(*ret, data, size);
+        *ret_size = size;
+    }
+    varve_batch_free(batch);
+    return r;
+}
+
+int bench_data_make(struct bench_data *d, bool random, struct varve_error *err)
+{
+    uint64_t state = random ? 1 : 2;
+    int r = 0;
+
+    memset(d, 0, sizeof(*d));
+    d->name = random ? "random" : "lines";
+    for (size_t i = 0; r == 0 && i < BENCH_RING_BATCHES; i++)
+        r = make_batch(random, &state, &d->batches[i], &d->sizes[i], err);
+    if (r < 0)
+        bench_data_free(d);
+    return r;
+}
+
+void bench_data_free(struct bench_data *d)
+{
+    for (size_t i = 0; i < BENCH_RING_BATCHES; i++)
+        free(d->batches[i]);
+    memset(d, 0, sizeof(*d));
+}

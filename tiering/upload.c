@@ -1,0 +1,1012 @@
+/*
+ * Uploading sealed segments.
+ *
+ * One engine serves a batch of segments. The step's thread reads a segment block by block (whole
+ * batches, about policy.block_bytes; a larger batch is a block of its own), checks each batch,
+ * hands the block to the pool for compression and hashes it meanwhile. Compressed blocks are taken
+ * in order, described to the object builder and gathered in a sender's buffer. An object that fits
+ * one buffer goes by one put, a larger one by multipart, a part a buffer. Senders have threads of
+ * their own, so that a slow store never holds a worker that a reader waits for (I12); while one
+ * sends, the other is filled, if need be with the next segment. With a pool of 0 threads everything
+ * happens in the calling thread.
+ *
+ * Memory: UPLOAD_SLOTS_MAX blocks raw and compressed with a compressor each, and UPLOAD_SENDERS
+ * buffers; under 24 MiB with blocks of 1 MiB. A batch above block_bytes needs its own size more
+ * while it passes.
+ *
+ * Nothing damaged is uploaded: a batch that does not check, offsets that are not dense, a size that
+ * is not what was sealed stop the log's uploads with VARVE_E_CORRUPT naming the file; it is never
+ * skipped (I4).
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "cold/object.h"
+#include "tiering/state.h"
+
+#define MIB (1024 * 1024)
+#define UPLOAD_SLOTS_MAX 4                    /* blocks between reading and sending */
+#define UPLOAD_WINDOW_BYTES (4 * MIB)         /* of raw blocks: fewer slots for larger blocks */
+#define UPLOAD_SENDERS 2                      /* requests under way */
+#define UPLOAD_PART_BYTES (5 * MIB)           /* of a sender's buffer, unless a store wants more */
+#define UPLOAD_PRIORITY 100                   /* in the pool: after all reading */
+#define UPLOAD_FORGET_AGE_MS (10 * 60 * 1000) /* older segments leave the page cache behind us */
+#define UPLOAD_BLOCK_BYTES_MIN 4096
+
+struct engine;
+
+/* A block on its way: filled by the step's thread, compressed by a worker, taken in order. */
+struct slot {
+    struct base_job job;
+    struct engine *engine;
+    struct cold_compressor *compressor;
+    uint8_t *raw;
+    size_t raw_capacity;
+    struct base_buffer out;
+    struct cold_block_info info;
+    int rc;
+    struct varve_error err;
+    bool done; /* under the engine's lock */
+};
+
+/* A buffer that is filled, then sent as a whole object or as a part. */
+struct sender {
+    struct base_job job;
+    struct engine *engine;
+    uint8_t *buf;
+    size_t size;
+    bool busy; /* under the engine's lock; the rest belongs to the job while it is set */
+    struct tiering_upload *upload;
+    unsigned part_number; /* 0: the whole object */
+    uint64_t pos;
+};
+
+struct engine {
+    struct tiering_log *t;
+    struct tiering_policy policy;
+    size_t block_bytes;
+    size_t part_bytes;
+    bool if_absent;
+    struct slot slots[UPLOAD_SLOTS_MAX];
+    unsigned slot_count;
+    unsigned slot_head; /* next to fill */
+    unsigned slot_used; /* filled and not taken */
+    struct sender senders[UPLOAD_SENDERS];
+    unsigned sender_count;
+    struct sender *current; /* being filled */
+    struct base_pool *send_pool;
+    struct base_sha256 *sha;
+    /* Slots' `done`, senders' `busy`, and of uploads what is said to be the engine's. */
+    struct base_mutex lock;
+    struct base_cond changed;
+};
+
+/* One segment on its way through the engine. */
+struct passage {
+    struct engine *e;
+    struct hot_segment *segment;
+    const struct hot_segment_info *info;
+    struct tiering_upload *upload;
+    struct cold_object_builder *builder;
+    uint64_t raw_pos;    /* read up to here */
+    int64_t offset;      /* of the next batch */
+    uint64_t object_pos; /* blocks stored up to here */
+    uint32_t object_crc; /* of the bytes up to here */
+    int64_t max_timestamp;
+    int64_t first_timestamp;
+};
+
+void tiering_upload_free(struct tiering_upload *u)
+{
+    if (!u)
+        return;
+    free(u->key);
+    free(u->parts);
+    free(u);
+}
+
+static bool cancelled(const struct engine *e)
+{
+    return atomic_load_explicit(&e->t->cancel, memory_order_relaxed);
+}
+
+/* Sending. */
+
+static void upload_set_error_locked(struct tiering_upload *u, const struct varve_error *err)
+{
+    if (u->err.code == 0)
+        u->err = *err;
+}
+
+/* The key holds our own attempt id, so what is there is ours: an earlier request of this very put
+ * whose reply was lost (I7). Its length is compared with the promised one (I9). */
+static int put_confirm(struct cold_store *store, const struct tiering_upload *u, uint64_t size,
+                       struct varve_error *err)
+{
+    struct cold_meta meta;
+    int rc = cold_store_head(store, u->key, &meta, err);
+
+    if (rc < 0)
+        return rc;
+    if (meta.size != size)
+        return base_fail_retriable(err, VARVE_E_STORE,
+                                   "%s: the store holds %llu bytes of it instead of %llu", u->key,
+                                   (unsigned long long)meta.size, (unsigned long long)size);
+    return 0;
+}
+
+static int sender_pace(struct sender *s, struct varve_error *err)
+{
+    for (size_t left = s->size; left > 0;) {
+        size_t step = left < TIERING_RATE_STEP_BYTES ? left : TIERING_RATE_STEP_BYTES;
+
+        if (cancelled(s->engine))
+            return base_fail(err, VARVE_E_CANCELLED, "upload interrupted");
+        tiering_rate_take(s->engine->t->o.rate, step);
+        left -= step;
+    }
+    return 0;
+}
+
+static int sender_send(struct sender *s, struct cold_part *ret_part, struct varve_error *err)
+{
+    struct tiering_upload *u = s->upload;
+    struct cold_store *store = s->engine->t->o.segments;
+    struct iovec body = {.iov_base = s->buf, .iov_len = s->size};
+    struct cold_put how = {
+        .condition = s->engine->if_absent ? COLD_IF_ABSENT : COLD_ALWAYS,
+        .has_crc32c = true,
+    };
+    int rc = sender_pace(s, err);
+
+    if (rc < 0)
+        return rc;
+    if (s->part_number > 0)
+        return cold_store_upload_part(store, u->key, &u->multipart, s->part_number, s->pos, &body,
+                                      1, base_crc32c(0, s->buf, s->size), ret_part, err);
+    how.crc32c = u->entry.object_crc32c;
+    /* I2: the driver proves length and checksum of what it stored. */
+    rc = cold_store_put(store, u->key, &body, 1, &how, NULL, err);
+    if (rc == VARVE_E_PRECONDITION)
+        rc = put_confirm(store, u, s->size, err);
+    return rc;
+}
+
+static void sender_run(struct base_job *job)
+{
+    struct sender *s = (struct sender *)((char *)job - offsetof(struct sender, job));
+    struct engine *e = s->engine;
+    struct tiering_upload *u = s->upload;
+    struct varve_error err = {0};
+    struct cold_part part;
+    int rc = sender_send(s, &part, &err);
+
+    base_mutex_lock(&e->lock);
+    if (rc < 0) {
+        err.code = rc;
+        upload_set_error_locked(u, &err);
+    } else if (s->part_number > 0)
+        u->parts[s->part_number - 1] = part;
+    else
+        u->stored = true;
+    u->sending--;
+    s->busy = false;
+    base_cond_broadcast(&e->changed);
+    base_mutex_unlock(&e->lock);
+}
+
+/* The buffer being filled, waiting for a free one. */
+static struct sender *sender_current(struct engine *e)
+{
+    if (e->current)
+        return e->current;
+    base_mutex_lock(&e->lock);
+    while (!e->current) {
+        for (unsigned i = 0; i < e->sender_count && !e->current; i++)
+            if (!e->senders[i].busy)
+                e->current = &e->senders[i];
+        if (!e->current)
+            base_cond_wait(&e->changed, &e->lock);
+    }
+    base_mutex_unlock(&e->lock);
+    e->current->size = 0;
+    return e->current;
+}
+
+static void sender_dispatch(struct engine *e, struct tiering_upload *u, unsigned part_number,
+                            uint64_t pos)
+{
+    struct sender *s = e->current;
+
+    e->current = NULL;
+    s->upload = u;
+    s->part_number = part_number;
+    s->pos = pos;
+    base_mutex_lock(&e->lock);
+    s->busy = true;
+    u->sending++;
+    base_mutex_unlock(&e->lock);
+    base_pool_submit(e->send_pool, &s->job);
+}
+
+/* Waits for the requests of one upload; its first error. */
+static int upload_wait(struct engine *e, struct tiering_upload *u, struct varve_error *err)
+{
+    int rc;
+
+    base_mutex_lock(&e->lock);
+    while (u->sending > 0)
+        base_cond_wait(&e->changed, &e->lock);
+    rc = u->err.code;
+    if (rc < 0 && err)
+        *err = u->err;
+    base_mutex_unlock(&e->lock);
+    return rc;
+}
+
+static int upload_error(struct engine *e, struct tiering_upload *u, struct varve_error *err)
+{
+    int rc;
+
+    base_mutex_lock(&e->lock);
+    rc = u->err.code;
+    if (rc < 0 && err)
+        *err = u->err;
+    base_mutex_unlock(&e->lock);
+    return rc;
+}
+
+/* Sends the current buffer as the next part, beginning the multipart upload with the first. */
+static int part_dispatch(struct passage *p, uint64_t end_pos, struct varve_error *err)
+{
+    struct engine *e = p->e;
+    struct tiering_upload *u = p->upload;
+    int rc = upload_error(e, u, err);
+
+    if (rc < 0)
+        return rc;
+    if (!u->parted) {
+        rc = cold_store_upload_begin(e->t->o.segments, u->key, &u->multipart, err);
+        if (rc < 0)
+            return rc;
+        u->parted = true;
+    }
+    base_mutex_lock(&e->lock);
+    if (u->part_count == u->part_capacity) {
+        unsigned capacity = u->part_capacity ? u->part_capacity * 2 : 16;
+        struct cold_part *parts = realloc(u->parts, capacity * sizeof(*parts));
+
+        if (parts) {
+            u->parts = parts;
+            u->part_capacity = capacity;
+        } else
+            rc = base_fail(err, VARVE_E_NO_MEMORY, "upload %s: out of memory", u->key);
+    }
+    if (rc == 0)
+        u->part_count++;
+    base_mutex_unlock(&e->lock);
+    if (rc == 0)
+        sender_dispatch(e, u, u->part_count, end_pos - e->current->size);
+    return rc;
+}
+
+/* Adds bytes to the object. A full buffer is sent only when more follows: an object of just that
+ * size still goes by one put. */
+static int body_add(struct passage *p, const void *data, size_t size, struct varve_error *err)
+{
+    const uint8_t *from = data;
+
+    while (size > 0) {
+        struct sender *s = sender_current(p->e);
+        size_t part = p->e->part_bytes - s->size;
+        int rc;
+
+        if (part == 0) {
+            rc = part_dispatch(p, p->object_pos, err);
+            if (rc < 0)
+                return rc;
+            continue;
+        }
+        if (part > size)
+            part = size;
+        memcpy(s->buf + s->size, from, part);
+        s->size += part;
+        p->object_pos += part;
+        from += part;
+        size -= part;
+    }
+    return 0;
+}
+
+/* Blocks. */
+
+static void slot_run(struct base_job *job)
+{
+    struct slot *s = (struct slot *)((char *)job - offsetof(struct slot, job));
+    struct engine *e = s->engine;
+
+    base_buffer_clear(&s->out);
+    s->rc = cold_block_compress(s->compressor, e->policy.compression_level, s->raw,
+                                s->info.raw_size, &s->out, &s->info, &s->err);
+    base_mutex_lock(&e->lock);
+    s->done = true;
+    base_cond_broadcast(&e->changed);
+    base_mutex_unlock(&e->lock);
+}
+
+static struct slot *slot_oldest(struct engine *e)
+{
+    return &e->slots[(e->slot_head + e->slot_count - e->slot_used) % e->slot_count];
+}
+
+static void slot_wait(struct engine *e, struct slot *s)
+{
+    base_mutex_lock(&e->lock);
+    while (!s->done)
+        base_cond_wait(&e->changed, &e->lock);
+    base_mutex_unlock(&e->lock);
+}
+
+/* Takes the oldest block: into the body, into the builder. */
+static int slot_take(struct passage *p, struct varve_error *err)
+{
+    struct engine *e = p->e;
+    struct slot *s = slot_oldest(e);
+    int rc;
+
+    slot_wait(e, s);
+    e->slot_used--;
+    if (s->rc < 0) {
+        if (err)
+            *err = s->err;
+        return s->rc;
+    }
+    s->info.pos = p->object_pos;
+    rc = cold_object_builder_block(p->builder, &s->info, err);
+    if (rc < 0)
+        return rc;
+    p->object_crc = base_crc32c_combine(p->object_crc, s->info.crc32c, s->info.stored_size);
+    return body_add(p, s->out.data, s->out.size, err);
+}
+
+static int slot_reserve(struct slot *s, size_t size, struct varve_error *err)
+{
+    uint8_t *raw;
+
+    if (s->raw_capacity >= size)
+        return 0;
+    raw = realloc(s->raw, size);
+    if (!raw)
+        return base_fail(err, VARVE_E_NO_MEMORY, "upload: no memory for a block of %zu bytes",
+                         size);
+    s->raw = raw;
+    s->raw_capacity = size;
+    return 0;
+}
+
+/* Gives back what a batch of unusual size needed. */
+static void slot_shrink(struct slot *s, size_t block_bytes)
+{
+    if (s->raw_capacity <= 2 * block_bytes)
+        return;
+    free(s->raw);
+    s->raw = NULL;
+    s->raw_capacity = 0;
+    base_buffer_deinit(&s->out);
+    base_buffer_init(&s->out);
+}
+
+static int damage(const struct passage *p, uint64_t pos, const char *what, struct varve_error *err)
+{
+    return base_fail(err, VARVE_E_CORRUPT, "%s at position %llu: %s", hot_segment_path(p->segment),
+                     (unsigned long long)pos, what);
+}
+
+static int segment_read(const struct passage *p, uint8_t *buf, size_t size, uint64_t pos,
+                        struct varve_error *err)
+{
+    size_t got;
+    int rc = hot_segment_read(p->segment, buf, size, pos, &got, err);
+
+    if (rc < 0)
+        return rc;
+    if (got != size)
+        return damage(p, pos + got, "the file ends before the segment does", err);
+    return 0;
+}
+
+/* Reads at least one whole batch, at most a block. */
+static int block_read(const struct passage *p, struct slot *s, size_t *ret_size,
+                      struct varve_error *err)
+{
+    uint64_t left = p->info->size - p->raw_pos;
+    size_t want = left < p->e->block_bytes ? (size_t)left : p->e->block_bytes, batch;
+    int rc = slot_reserve(s, want, err);
+
+    if (rc == 0)
+        rc = segment_read(p, s->raw, want, p->raw_pos, err);
+    if (rc < 0)
+        return rc;
+    batch = want >= RECORD_BATCH_PREFIX_SIZE ? record_batch_size(s->raw) : 0;
+    if (batch == 0 || batch > left)
+        return damage(p, p->raw_pos, "not a whole batch", err);
+    if (batch > want) {
+        rc = slot_reserve(s, batch, err);
+        if (rc == 0)
+            rc = segment_read(p, s->raw + want, batch - want, p->raw_pos + want, err);
+        if (rc < 0)
+            return rc;
+        want = batch;
+    }
+    *ret_size = want;
+    return 0;
+}
+
+static int batch_take(struct passage *p, const uint8_t *data, size_t size, uint64_t pos,
+                      struct cold_block_info *block, struct varve_error *err)
+{
+    struct record_batch batch;
+    int rc = record_batch_check(data, size, &batch, err); /* I9 */
+
+    if (rc < 0)
+        return base_error_context(err, rc, "%s at position %llu", hot_segment_path(p->segment),
+                                  (unsigned long long)pos);
+    if (batch.base_offset != p->offset)
+        return base_fail(err, VARVE_E_CORRUPT,
+                         "%s at position %llu: a batch of offset %lld where %lld must follow",
+                         hot_segment_path(p->segment), (unsigned long long)pos,
+                         (long long)batch.base_offset, (long long)p->offset);
+    if (pos == 0)
+        p->first_timestamp = batch.base_timestamp;
+    if (batch.max_timestamp > block->max_timestamp)
+        block->max_timestamp = batch.max_timestamp;
+    if (batch.max_timestamp > p->max_timestamp)
+        p->max_timestamp = batch.max_timestamp;
+    p->offset = batch.last_offset + 1;
+    return cold_object_builder_batch(p->builder, &batch, (uint32_t)pos, err);
+}
+
+/* Checks the batches that lie whole in the slot; the block is these. */
+static int block_walk(struct passage *p, struct slot *s, size_t size, struct varve_error *err)
+{
+    size_t pos = 0;
+
+    s->info = (struct cold_block_info){
+        .first_offset = p->offset,
+        .max_timestamp = INT64_MIN,
+        .raw_pos = (uint32_t)p->raw_pos,
+    };
+    while (size - pos >= RECORD_BATCH_PREFIX_SIZE) {
+        size_t batch = record_batch_size(s->raw + pos);
+        int rc;
+
+        if (batch == 0)
+            return damage(p, p->raw_pos + pos, "not a batch", err);
+        if (batch > size - pos)
+            break;
+        rc = batch_take(p, s->raw + pos, batch, p->raw_pos + pos, &s->info, err);
+        if (rc < 0)
+            return rc;
+        pos += batch;
+    }
+    s->info.raw_size = (uint32_t)pos;
+    return 0;
+}
+
+static int block_next(struct passage *p, struct varve_error *err)
+{
+    struct engine *e = p->e;
+    struct slot *s = &e->slots[e->slot_head];
+    size_t size = 0;
+    int rc;
+
+    if (cancelled(e))
+        return base_fail(err, VARVE_E_CANCELLED, "upload interrupted");
+    if (e->slot_used == e->slot_count) {
+        rc = slot_take(p, err);
+        if (rc < 0)
+            return rc;
+    }
+    rc = block_read(p, s, &size, err);
+    if (rc == 0)
+        rc = block_walk(p, s, size, err);
+    if (rc < 0)
+        return rc;
+    s->done = false;
+    e->slot_head = (e->slot_head + 1) % e->slot_count;
+    e->slot_used++;
+    base_pool_submit(e->t->o.pool, &s->job);
+    base_sha256_update(e->sha, s->raw, s->info.raw_size); /* workers only read it */
+    p->raw_pos += s->info.raw_size;
+    return 0;
+}
+
+/* A segment. */
+
+static void object_info(const struct passage *p, const uint8_t previous[BASE_SHA256_SIZE],
+                        struct cold_object_info *ret)
+{
+    const struct index_entry *entry = &p->upload->entry;
+
+    *ret = (struct cold_object_info){
+        .log_name = p->e->t->log_name,
+        .log_name_size = strlen(p->e->t->log_name),
+        .log_id = p->e->t->log_id,
+        .attempt = entry->attempt,
+        .epoch = entry->epoch,
+        .base_offset = entry->base_offset,
+        .end_offset = entry->end_offset,
+        .first_timestamp = entry->first_timestamp,
+        .max_timestamp = entry->max_timestamp,
+        .append_time = entry->append_time,
+        .segment_size = entry->segment_size,
+    };
+    memcpy(ret->segment_sha256, entry->segment_sha256, BASE_SHA256_SIZE);
+    memcpy(ret->previous_chain_hash, previous, BASE_SHA256_SIZE);
+    memcpy(ret->chain_hash, entry->chain_hash, BASE_SHA256_SIZE);
+}
+
+/* All blocks are taken: the tail, the rest of the entry, the last request. */
+static int object_finish(struct passage *p, const uint8_t previous[BASE_SHA256_SIZE],
+                         struct varve_error *err)
+{
+    struct index_entry *entry = &p->upload->entry;
+    struct cold_object_info info;
+    const void *tail;
+    size_t tail_size;
+    int rc;
+
+    entry->first_timestamp = p->first_timestamp;
+    entry->max_timestamp = p->max_timestamp;
+    base_sha256_final(p->e->sha, entry->segment_sha256);
+    rc = index_chain_hash(previous, entry->segment_sha256, entry->base_offset, entry->end_offset,
+                          entry->chain_hash);
+    if (rc < 0)
+        return base_fail(err, rc, "upload %s: out of memory", p->upload->key);
+    object_info(p, previous, &info);
+    rc = cold_object_builder_finish(p->builder, &info, &tail, &tail_size, &entry->table_size,
+                                    &entry->index_size, err);
+    if (rc < 0)
+        return rc;
+    entry->index_pos = p->object_pos;
+    entry->object_crc32c =
+        base_crc32c_combine(p->object_crc, base_crc32c(0, tail, tail_size), tail_size);
+    rc = body_add(p, tail, tail_size, err);
+    if (rc < 0)
+        return rc;
+    entry->object_size = p->object_pos;
+    cold_fetch_keep_table(p->e->t->o.fetch, &entry->attempt, tail, entry->table_size);
+    if (!p->upload->parted) {
+        sender_dispatch(p->e, p->upload, 0, 0);
+        return 0;
+    }
+    return part_dispatch(p, p->object_pos, err);
+}
+
+/* All parts are under way. */
+static int object_complete(struct passage *p, struct varve_error *err)
+{
+    struct engine *e = p->e;
+    struct tiering_upload *u = p->upload;
+    struct cold_put how = {
+        .condition = e->if_absent ? COLD_IF_ABSENT : COLD_ALWAYS,
+        .has_crc32c = true,
+        .crc32c = u->entry.object_crc32c,
+    };
+    struct cold_caps caps;
+    int rc = upload_wait(e, u, err);
+
+    if (rc < 0)
+        return rc;
+    cold_store_caps(e->t->o.segments, &caps);
+    if (!caps.conditional_complete)
+        how.condition = COLD_ALWAYS; /* the key is ours alone */
+    rc = cold_store_upload_complete(e->t->o.segments, u->key, &u->multipart, u->parts,
+                                    u->part_count, &how, NULL, err);
+    if (rc == VARVE_E_PRECONDITION)
+        rc = put_confirm(e->t->o.segments, u, u->entry.object_size, err);
+    if (rc < 0)
+        return rc;
+    base_mutex_lock(&e->lock);
+    u->stored = true;
+    base_mutex_unlock(&e->lock);
+    return 0;
+}
+
+static int segment_pass(struct passage *p, const uint8_t previous[BASE_SHA256_SIZE],
+                        struct varve_error *err)
+{
+    struct engine *e = p->e;
+    struct tiering_run *run = e->t->run;
+    int rc = 0;
+
+    base_sha256_reset(e->sha);
+    while (rc == 0 && p->raw_pos < p->info->size) {
+        rc = block_next(p, err);
+        if (rc == 0 && run && run->progress)
+            run->progress(run->progress_ctx, e->t->run_done + p->raw_pos, e->t->run_total);
+    }
+    while (rc == 0 && e->slot_used > 0)
+        rc = slot_take(p, err);
+    if (rc == 0 && p->offset != p->info->end_offset)
+        rc = base_fail(err, VARVE_E_CORRUPT, "%s: its batches end at offset %lld, not at %lld",
+                       hot_segment_path(p->segment), (long long)p->offset,
+                       (long long)p->info->end_offset);
+    if (rc == 0)
+        rc = object_finish(p, previous, err);
+    if (rc == 0 && p->upload->parted)
+        rc = object_complete(p, err);
+    /* What is left after a failure: workers still compress, senders still send. */
+    while (e->slot_used > 0) {
+        slot_wait(e, slot_oldest(e));
+        e->slot_used--;
+    }
+    for (unsigned i = 0; i < e->slot_count; i++)
+        slot_shrink(&e->slots[i], e->block_bytes);
+    return rc;
+}
+
+/* Ends an attempt that failed. What it may have left in the bucket is found by collection (I10). */
+static void upload_give_up(struct engine *e, struct tiering_upload *u)
+{
+    if (e->current)
+        e->current->size = 0;
+    (void)upload_wait(e, u, NULL);
+    if (u->parted)
+        (void)cold_store_upload_abort(e->t->o.segments, u->key, &u->multipart, NULL);
+    base_mutex_lock(&e->lock);
+    u->failed = true;
+    base_mutex_unlock(&e->lock);
+}
+
+static int upload_new(struct tiering_log *t, const struct hot_segment_info *info,
+                      struct tiering_upload **ret, struct varve_error *err)
+{
+    struct tiering_upload *u = calloc(1, sizeof(*u));
+    int rc;
+
+    if (!u)
+        return base_fail(err, VARVE_E_NO_MEMORY, "upload: out of memory");
+    u->attempt = base_id_new(t->env->random);
+    u->entry = (struct index_entry){
+        .base_offset = info->base_offset,
+        .end_offset = info->end_offset,
+        .append_time = info->append_time,
+        .segment_size = info->size,
+        .epoch = t->epoch,
+        .attempt = u->attempt,
+    };
+    rc = index_key_object(t->log_name, &t->log_id, &u->entry, &u->key, err);
+    if (rc < 0) {
+        tiering_upload_free(u);
+        return rc;
+    }
+    *ret = u;
+    return 0;
+}
+
+/* Sends one segment. On success its requests are under way, or over; see upload_wait. */
+static int upload_segment(struct engine *e, struct hot_segment *segment,
+                          const struct hot_segment_info *info, struct tiering_upload *u,
+                          const uint8_t previous[BASE_SHA256_SIZE], struct varve_error *err)
+{
+    struct passage p = {
+        .e = e,
+        .segment = segment,
+        .info = info,
+        .upload = u,
+        .offset = info->base_offset,
+        .max_timestamp = INT64_MIN,
+    };
+    int rc;
+
+    if (info->size == 0 || info->size > UINT32_MAX)
+        return damage(&p, 0, "not the size of a segment", err);
+    rc = cold_object_builder_new((uint32_t)e->policy.index_interval_bytes, &p.builder, err);
+    if (rc < 0)
+        return rc;
+    rc = segment_pass(&p, previous, err);
+    cold_object_builder_free(p.builder);
+    if (rc < 0)
+        upload_give_up(e, u);
+    else if (tiering_now_ms(e->t) - info->append_time > UPLOAD_FORGET_AGE_MS)
+        hot_segment_forget(segment, 0, info->size); /* I12 */
+    return rc;
+}
+
+/* The engine. */
+
+static void engine_free(struct engine *e)
+{
+    if (!e)
+        return;
+    base_pool_free(e->send_pool);
+    for (unsigned i = 0; i < UPLOAD_SLOTS_MAX; i++) {
+        cold_compressor_free(e->slots[i].compressor);
+        free(e->slots[i].raw);
+        base_buffer_deinit(&e->slots[i].out);
+    }
+    for (unsigned i = 0; i < UPLOAD_SENDERS; i++)
+        free(e->senders[i].buf);
+    base_sha256_free(e->sha);
+    base_cond_deinit(&e->changed);
+    base_mutex_deinit(&e->lock);
+    free(e);
+}
+
+/* How large a put or a part is: as the store likes it, within our memory. */
+static size_t part_bytes(const struct cold_caps *caps)
+{
+    uint64_t size = caps->part_size;
+
+    if (size == 0 || size > UPLOAD_PART_BYTES)
+        size = UPLOAD_PART_BYTES;
+    if (size < caps->part_size_min)
+        size = caps->part_size_min;
+    /* The largest segment, incompressible, must fit the number of parts. */
+    if (caps->parts_max > 0 && size < (uint64_t)HOT_SEGMENT_BYTES_MAX / caps->parts_max * 2)
+        size = (uint64_t)HOT_SEGMENT_BYTES_MAX / caps->parts_max * 2;
+    if (caps->put_size_max > 0 && size > caps->put_size_max)
+        size = caps->put_size_max;
+    return (size_t)size;
+}
+
+static bool engine_allocate(struct engine *e)
+{
+    for (unsigned i = 0; i < e->slot_count; i++) {
+        struct slot *s = &e->slots[i];
+
+        s->engine = e;
+        s->job = (struct base_job){.run = slot_run, .priority = UPLOAD_PRIORITY};
+        s->compressor = cold_compressor_new();
+        if (!s->compressor)
+            return false;
+    }
+    for (unsigned i = 0; i < e->sender_count; i++) {
+        struct sender *s = &e->senders[i];
+
+        s->engine = e;
+        s->job = (struct base_job){.run = sender_run};
+        s->buf = malloc(e->part_bytes);
+        if (!s->buf)
+            return false;
+    }
+    e->sha = base_sha256_new();
+    return e->sha != NULL;
+}
+
+static int engine_new(struct tiering_log *t, struct engine **ret, struct varve_error *err)
+{
+    struct engine *e = calloc(1, sizeof(*e));
+    unsigned threads = base_pool_threads(t->o.pool);
+    struct cold_caps caps;
+    int rc;
+
+    if (!e)
+        return base_fail(err, VARVE_E_NO_MEMORY, "upload: out of memory");
+    base_mutex_init(&e->lock);
+    base_cond_init(&e->changed);
+    cold_store_caps(t->o.segments, &caps);
+    e->t = t;
+    e->policy = tiering_policy_now(t);
+    e->block_bytes = e->policy.block_bytes < UPLOAD_BLOCK_BYTES_MIN ? UPLOAD_BLOCK_BYTES_MIN
+                                                                    : (size_t)e->policy.block_bytes;
+    e->part_bytes = part_bytes(&caps);
+    e->if_absent = caps.conditional_put;
+    e->slot_count = threads == 0 ? 1 : 2 * threads;
+    if (e->slot_count > UPLOAD_WINDOW_BYTES / e->block_bytes)
+        e->slot_count = (unsigned)(UPLOAD_WINDOW_BYTES / e->block_bytes);
+    if (e->slot_count > UPLOAD_SLOTS_MAX)
+        e->slot_count = UPLOAD_SLOTS_MAX;
+    if (e->slot_count < 2 && threads > 0)
+        e->slot_count = 2;
+    if (e->slot_count == 0)
+        e->slot_count = 1;
+    e->sender_count = threads == 0 ? 1 : UPLOAD_SENDERS;
+    for (unsigned i = 0; i < UPLOAD_SLOTS_MAX; i++)
+        base_buffer_init(&e->slots[i].out);
+    rc = engine_allocate(e) ? 0 : base_fail(err, VARVE_E_NO_MEMORY, "upload: out of memory");
+    if (rc == 0)
+        rc = base_pool_new(threads == 0 ? 0 : UPLOAD_SENDERS, "varve-send", &e->send_pool, err);
+    if (rc < 0) {
+        engine_free(e);
+        return rc;
+    }
+    *ret = e;
+    return 0;
+}
+
+/* The batch. */
+
+/* Where uploading goes on: behind what the table holds without a hole from n, and the chain hash
+ * there. *ret_waiting: uploads that wait for a commit. */
+static int upload_next(struct tiering_log *t, int64_t *ret_offset,
+                       uint8_t ret_chain[BASE_SHA256_SIZE], unsigned *ret_waiting,
+                       struct varve_error *err)
+{
+    struct index_root root;
+    unsigned waiting = 0;
+    int64_t offset;
+    int rc = tiering_root_get(t, &root, err);
+
+    if (rc < 0)
+        return rc;
+    offset = root.end_offset;
+    memcpy(ret_chain, root.chain_hash, BASE_SHA256_SIZE);
+    base_mutex_lock(&t->lock);
+    for (const struct tiering_upload *u = t->uploads; u; u = u->next) {
+        if (u->entry.base_offset > offset)
+            break;
+        if (u->entry.end_offset <= offset)
+            continue;
+        offset = u->entry.end_offset;
+        memcpy(ret_chain, u->entry.chain_hash, BASE_SHA256_SIZE);
+        waiting++;
+    }
+    base_mutex_unlock(&t->lock);
+    *ret_offset = offset;
+    *ret_waiting = waiting;
+    return 0;
+}
+
+static void table_add(struct tiering_log *t, struct tiering_upload *u)
+{
+    base_mutex_lock(&t->lock);
+    struct tiering_upload **at = &t->uploads;
+    while (*at && (*at)->entry.base_offset < u->entry.base_offset)
+        at = &(*at)->next;
+    u->next = *at;
+    *at = u;
+    base_mutex_unlock(&t->lock);
+}
+
+/* Takes failed uploads out of the table; the error of the first. Nothing is being sent. */
+static int table_clean(struct tiering_log *t, struct varve_error *err)
+{
+    struct tiering_upload **at = &t->uploads;
+    int rc = 0;
+
+    base_mutex_lock(&t->lock);
+    while (*at) {
+        struct tiering_upload *u = *at;
+
+        if (u->err.code < 0)
+            u->failed = true;
+        if (!u->failed) {
+            at = &u->next;
+            continue;
+        }
+        if (rc == 0 && u->err.code < 0) {
+            rc = u->err.code;
+            if (err)
+                *err = u->err;
+        }
+        *at = u->next;
+        tiering_upload_free(u);
+    }
+    base_mutex_unlock(&t->lock);
+    return rc;
+}
+
+static bool table_failed(struct engine *e)
+{
+    bool failed = false;
+
+    base_mutex_lock(&e->lock);
+    for (const struct tiering_upload *u = e->t->uploads; u; u = u->next)
+        failed = failed || u->err.code < 0;
+    base_mutex_unlock(&e->lock);
+    return failed;
+}
+
+/* The sealed segment that holds `offset`, pinned. VARVE_E_END: there is none yet. */
+static int sealed_find(struct tiering_log *t, int64_t offset, struct hot_segment **ret,
+                       struct hot_segment_info *ret_info, struct varve_error *err)
+{
+    struct hot_segment *segment;
+    struct hot_range range;
+    int rc;
+
+    hot_set_range(t->hot, &range);
+    if (offset >= range.end)
+        return VARVE_E_END;
+    rc = hot_segment_find(t->hot, offset, true, &segment, err);
+    if (rc == VARVE_E_OUT_OF_RANGE) {
+        hot_set_range(t->hot, &range);
+        return base_fail(err, VARVE_E_CORRUPT,
+                         "log %s: offsets %lld to %lld are in neither tier (I1)", t->log_name,
+                         (long long)offset, (long long)range.floor);
+    }
+    if (rc < 0)
+        return rc;
+    rc = hot_segment_info(segment, ret_info, err);
+    if (rc == 0 && !ret_info->sealed)
+        rc = VARVE_E_END;
+    if (rc < 0) {
+        hot_segment_unref(segment);
+        return rc;
+    }
+    *ret = segment;
+    return 0;
+}
+
+static int upload_one_of_batch(struct engine **e, struct tiering_log *t, int64_t offset,
+                               const uint8_t previous[BASE_SHA256_SIZE], struct varve_error *err)
+{
+    struct hot_segment *segment = NULL;
+    struct hot_segment_info info;
+    struct tiering_upload *u;
+    int rc = sealed_find(t, offset, &segment, &info, err);
+
+    if (rc < 0)
+        return rc;
+    if (!*e)
+        rc = engine_new(t, e, err);
+    if (rc == 0)
+        rc = upload_new(t, &info, &u, err);
+    if (rc == 0) {
+        table_add(t, u); /* I10: before the first request */
+        rc = upload_segment(*e, segment, &info, u, previous, err);
+        if (rc < 0)
+            u->failed = true;
+        else
+            t->run_done += info.size;
+        if (rc < 0)
+            rc = base_error_context(err, rc, "upload %s", u->key);
+    }
+    hot_segment_unref(segment);
+    return rc;
+}
+
+int tiering_upload_batch(struct tiering_log *t, struct varve_error *err)
+{
+    const struct base_clock *clock = t->env->clock;
+    int64_t began = clock->mono_ns(clock->ctx), offset;
+    uint8_t chain[BASE_SHA256_SIZE];
+    struct engine *e = NULL;
+    unsigned waiting;
+    int rc, rc_sent;
+
+    do {
+        rc = upload_next(t, &offset, chain, &waiting, err);
+        if (rc == 0 && waiting >= TIERING_COMMIT_SEGMENTS_MAX)
+            break;
+        if (rc == 0)
+            rc = upload_one_of_batch(&e, t, offset, chain, err);
+    } while (rc == 0 && !table_failed(e) && clock->mono_ns(clock->ctx) - began < TIERING_COMMIT_NS);
+    engine_free(e); /* waits for what is being sent */
+    rc_sent = table_clean(t, rc == 0 || rc == VARVE_E_END ? err : NULL);
+    if (rc == 0 || rc == VARVE_E_END)
+        rc = rc_sent;
+    return rc;
+}
+
+int tiering_upload_one(struct tiering_log *t, struct hot_segment *segment,
+                       const uint8_t previous_chain_hash[BASE_SHA256_SIZE],
+                       struct index_entry *ret_entry, struct varve_error *err)
+{
+    struct hot_segment_info info;
+    struct tiering_upload *u;
+    struct engine *e;
+    int rc = hot_segment_info(segment, &info, err);
+
+    if (rc < 0)
+        return rc;
+    rc = engine_new(t, &e, err);
+    if (rc < 0)
+        return rc;
+    rc = upload_new(t, &info, &u, err);
+    if (rc == 0) {
+        rc = tiering_attempt_hold(t, &u->attempt, err); /* I10 */
+        if (rc == 0)
+            rc = upload_segment(e, segment, &info, u, previous_chain_hash, err);
+        if (rc == 0)
+            rc = upload_wait(e, u, err);
+        if (rc == 0)
+            *ret_entry = u->entry;
+        tiering_upload_free(u);
+    }
+    engine_free(e);
+    return rc;
+}
