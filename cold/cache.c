@@ -460,17 +460,19 @@ static bool take_into_buffer(void *arg, struct cold_cache *c, uint64_t pos, size
                               NULL) == 0;
 }
 
-/* Writes zeros over the entry of a value's first slot, so that it does not come back. */
-static void erase_locked(struct cold_cache *c, uint32_t first)
+/* Writes zeros over an entry; a value whose first one is gone does not come back. */
+static void erase_locked(struct cold_cache *c, uint32_t slot)
 {
     static const uint8_t zeros[CACHE_ENTRY_SIZE];
 
-    base_io_pwrite_full(c->env->io, c->fd, zeros, sizeof(zeros), entry_pos(first), c->path, NULL);
+    base_io_pwrite_full(c->env->io, c->fd, zeros, sizeof(zeros), entry_pos(slot), c->path, NULL);
 }
 
 static void remove_locked(struct cold_cache *c, uint32_t first)
 {
-    erase_locked(c, first);
+    /* The first entry would do; the others may be what is damaged. */
+    for (uint32_t slot = first; slot != COLD_SLOT_NONE; slot = cold_slots_next(&c->slots, slot))
+        erase_locked(c, slot);
     cold_slots_remove(&c->slots, first);
 }
 
