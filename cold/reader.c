@@ -324,15 +324,12 @@ static int table_locate(struct cold_reader *r, struct varve_error *err)
     return 0;
 }
 
-/* Gets the block that holds r->offset. */
-static int block_open(struct cold_reader *r, int64_t stop_offset, struct varve_error *err)
+/* Asks for the block that holds r->offset, and waits for it. */
+static int block_demand(struct cold_reader *r, struct varve_error *err)
 {
     struct cold_block *block = NULL;
-    int rc;
+    int rc = table_locate(r, err);
 
-    if (ahead_take(r, stop_offset))
-        return 0;
-    rc = table_locate(r, err);
     if (rc < 0)
         return rc;
     r->index = cold_table_find_offset(&r->table->view, r->offset);
@@ -340,7 +337,23 @@ static int block_open(struct cold_reader *r, int64_t stop_offset, struct varve_e
     if (rc < 0)
         return rc;
     block_enter(r, block);
-    ahead_extend(r, stop_offset);
+    return 0;
+}
+
+/* Gets the block that holds r->offset. */
+static int block_open(struct cold_reader *r, int64_t stop_offset, struct varve_error *err)
+{
+    if (!ahead_take(r, stop_offset)) {
+        int rc = block_demand(r, err);
+
+        if (rc < 0) { /* what is ahead follows a block that we do not have: R2 */
+            ahead_cancel(r);
+            r->window = 0;
+            return rc;
+        }
+        ahead_extend(r, stop_offset);
+    }
+    assert(r->block->info.first_offset <= r->offset);
     return 0;
 }
 

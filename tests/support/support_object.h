@@ -14,6 +14,7 @@
 struct support_object {
     const char *log_name;
     struct base_id log_id;
+    uint32_t epoch; /* 0 unless the test sets it before finish */
     int64_t base_offset;
     int64_t next_offset;
     struct base_buffer segment;

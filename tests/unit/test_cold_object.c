@@ -27,6 +27,7 @@ static void object_fill(struct support_object *o, unsigned batches)
     struct base_id log_id = support_id(1);
 
     support_object_init(o, LOG_NAME, &log_id, 1000);
+    o->epoch = 1;
     for (unsigned i = 0; i < batches; i++)
         support_object_batch(o, 10, 100, 1431900000000 + (i % 3 ? i : -(int64_t)i) * 1000,
                              i % 4 == 3);
