@@ -977,9 +977,7 @@ int tiering_upload_batch(struct tiering_log *t, struct varve_error *err)
     } while (rc == 0 && !table_failed(e) && clock->mono_ns(clock->ctx) - began < TIERING_COMMIT_NS);
     engine_free(e); /* waits for what is being sent */
     rc_sent = table_clean(t, rc == 0 || rc == VARVE_E_END ? err : NULL);
-    if (rc == 0 || rc == VARVE_E_END)
-        rc = rc_sent;
-    return rc;
+    return rc_sent < 0 && (rc == 0 || rc == VARVE_E_END) ? rc_sent : rc;
 }
 
 int tiering_upload_one(struct tiering_log *t, struct hot_segment *segment,

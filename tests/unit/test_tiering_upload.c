@@ -1,0 +1,649 @@
+/* Uploading, committing and evicting: what is sealed reaches the bucket, in one root write, whole.
+ */
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <setjmp.h>
+
+#include <cmocka.h>
+
+#include "base/error.h"
+#include "tests/support/file.h"
+#include "tests/support/support_tiering.h"
+
+static void open_ok(struct support_tiering *r)
+{
+    struct varve_error err = {0};
+    int rc = support_tiering_open(r, &err);
+
+    if (rc < 0)
+        print_error("%s\n", err.msg);
+    assert_int_equal(rc, 0);
+}
+
+static void run_ok(struct support_tiering *r, bool seal, bool evict)
+{
+    struct tiering_run run = {.seal = seal, .evict = evict};
+    struct varve_error err = {0};
+    int rc = tiering_log_run(r->t, &run, &err);
+
+    if (rc < 0)
+        print_error("%s\n", err.msg);
+    assert_int_equal(rc, 0);
+}
+
+static int64_t committed(struct support_tiering *r)
+{
+    struct index_root root;
+
+    support_tiering_root(r, &root);
+    return root.end_offset;
+}
+
+static void round_trip(struct support_env *e, unsigned threads)
+{
+    struct support_tiering r;
+    struct tiering_run run = {.seal = true, .evict = true};
+    struct hot_range range;
+    struct cold_stats stats;
+
+    support_tiering_init(&r, e);
+    r.threads = threads;
+    open_ok(&r);
+    support_tiering_fill(&r, 5);
+    assert_int_equal(tiering_log_run(r.t, &run, NULL), 0);
+    assert_true(run.uploaded_segments >= 5);
+    assert_int_equal(run.evicted_segments, run.uploaded_segments);
+    assert_int_equal(run.uploaded_bytes, r.bytes.size);
+    assert_int_equal(run.evicted_bytes, r.bytes.size);
+    assert_true(run.stored_bytes > 0);
+    assert_int_equal(committed(&r), r.end);
+    hot_set_range(r.hot, &range);
+    assert_int_equal(range.bytes, 0);
+    assert_int_equal(range.floor, r.end);
+    support_tiering_check(&r);
+    assert_int_equal(r.events[TIERING_UPLOADED], run.uploaded_segments);
+    assert_int_equal(r.events[TIERING_SEALED], run.uploaded_segments);
+    assert_int_equal(r.events[TIERING_EVICTED], run.uploaded_segments);
+    cold_store_stats(r.store, &stats);
+    /* one put a segment and one of the root; nothing was asked afterwards (I2) */
+    assert_int_equal(stats.requests[COLD_OP_PUT], run.uploaded_segments + 1);
+    assert_int_equal(stats.requests[COLD_OP_HEAD], 0);
+    support_tiering_close(&r);
+    open_ok(&r);
+    support_tiering_check(&r);
+    support_tiering_deinit(&r);
+}
+
+static void what_is_appended_is_read_back_from_the_cold_tier(void **state)
+{
+    round_trip(*state, 0);
+}
+
+static void what_is_appended_is_read_back_with_worker_threads(void **state)
+{
+    round_trip(*state, 2);
+}
+
+static void a_reader_finds_everything_in_the_cold_tier_without_fetching_a_table(void **state)
+{
+    struct support_tiering r;
+    struct cold_reader *reader;
+    struct cold_source source = {.log_name = "orders/0"};
+    struct cold_fetch_stats stats;
+    struct index_root root;
+    size_t seen = 0;
+    int rc;
+
+    support_tiering_init(&r, *state);
+    open_ok(&r);
+    support_tiering_fill(&r, 3);
+    run_ok(&r, true, true);
+    support_tiering_root(&r, &root);
+    source.log_id = root.log_id;
+    assert_int_equal(cold_reader_new(r.fetch, r.manifest, &source, &reader, NULL), 0);
+    assert_int_equal(cold_reader_seek(reader, 0, NULL), 0);
+    for (;;) {
+        struct record_batch batch;
+        const void *data;
+
+        rc = cold_reader_next(reader, INT64_MAX, &data, &batch, NULL);
+        if (rc < 0)
+            break;
+        assert_true(seen < r.batch_count);
+        assert_int_equal(batch.size, r.batches[seen].size);
+        assert_memory_equal(data, r.bytes.data + r.batches[seen].pos, batch.size);
+        seen++;
+    }
+    assert_int_equal(rc, VARVE_E_END);
+    assert_int_equal(seen, r.batch_count);
+    cold_fetch_stats(r.fetch, &stats);
+    assert_int_equal(stats.table_fetches, 0);
+    cold_reader_free(reader);
+    support_tiering_deinit(&r);
+}
+
+static void many_segments_are_committed_in_one_root_write(void **state)
+{
+    struct support_tiering r;
+
+    support_tiering_init(&r, *state);
+    r.threads = 2;
+    open_ok(&r);
+    support_tiering_fill(&r, 60);
+    r.faulty.root_puts = 0;
+    assert_int_equal(support_tiering_step(&r), 0);
+    assert_int_equal(r.faulty.root_puts, 1);
+    assert_int_equal(r.events[TIERING_UPLOADED], 60);
+    support_tiering_fill(&r, 70);
+    r.faulty.root_puts = 0;
+    run_ok(&r, false, false);
+    assert_int_equal(r.faulty.root_puts, 2); /* at most 64 a write */
+    assert_int_equal(r.events[TIERING_UPLOADED], 130);
+    support_tiering_check(&r);
+    support_tiering_deinit(&r);
+}
+
+static void the_active_segment_is_not_uploaded(void **state)
+{
+    struct support_tiering r;
+
+    support_tiering_init(&r, *state);
+    open_ok(&r);
+    assert_int_equal(support_tiering_append(&r, 100, 1, false, NULL), 0);
+    run_ok(&r, false, false);
+    assert_int_equal(committed(&r), 0);
+    assert_int_equal(r.faulty.root_puts, 0);
+    run_ok(&r, true, false);
+    assert_int_equal(committed(&r), r.end);
+    support_tiering_deinit(&r);
+}
+
+static void large_segments_go_by_multipart(struct support_env *e, unsigned threads)
+{
+    struct support_tiering r;
+    struct cold_stats stats;
+
+    support_tiering_init(&r, e);
+    r.threads = threads;
+    r.hot_options.segment_bytes = 13 * 1024 * 1024;
+    r.policy.block_bytes = 1024 * 1024;
+    open_ok(&r);
+    while (r.bytes.size < 12u * 1024 * 1024)
+        assert_int_equal(support_tiering_append(&r, 60000, 7, true, NULL), 0);
+    run_ok(&r, true, true);
+    cold_store_stats(r.store, &stats);
+    assert_int_equal(stats.requests[COLD_OP_PART], 3);
+    assert_int_equal(committed(&r), r.end);
+    support_tiering_check(&r);
+    support_tiering_deinit(&r);
+}
+
+static void a_large_segment_goes_by_multipart(void **state)
+{
+    large_segments_go_by_multipart(*state, 0);
+}
+
+static void a_large_segment_goes_by_multipart_with_threads(void **state)
+{
+    large_segments_go_by_multipart(*state, 2);
+}
+
+static void a_batch_larger_than_a_block_is_a_block_of_its_own(void **state)
+{
+    struct support_tiering r;
+    struct index_entry entry;
+    struct cold_source source = {.log_name = "orders/0"};
+    struct cold_table *table;
+    struct index_root root;
+
+    support_tiering_init(&r, *state);
+    r.threads = 2;
+    r.hot_options.segment_bytes = 1024 * 1024;
+    open_ok(&r);
+    assert_int_equal(support_tiering_append(&r, 200, 5, true, NULL), 0);
+    assert_int_equal(support_tiering_append(&r, 300000, 9, true, NULL), 0);
+    assert_int_equal(support_tiering_append(&r, 200, 3, true, NULL), 0);
+    run_ok(&r, true, true);
+    support_tiering_check(&r);
+    support_tiering_root(&r, &root);
+    source.log_id = root.log_id;
+    assert_int_equal(support_tiering_entry(&r, 0, &entry), 0);
+    assert_int_equal(entry.max_timestamp, 9);
+    assert_int_equal(entry.first_timestamp, 5);
+    assert_int_equal(cold_fetch_table(r.fetch, &source, &entry, &table, NULL), 0);
+    assert_int_equal(cold_table_view(table)->block_count, 3);
+    cold_table_unref(table);
+    support_tiering_deinit(&r);
+}
+
+/* A store that fails: nothing is skipped (I4). */
+
+struct failing {
+    int code;
+    unsigned left; /* puts of segments that still fail */
+    bool after;
+    unsigned nth; /* the nth put of a segment from now on fails; 0: all do */
+    unsigned seen;
+};
+
+static bool is_segment(const char *key)
+{
+    size_t size = strlen(key);
+
+    return size > 4 && strcmp(key + size - 4, ".zst") == 0;
+}
+
+static int fail_segment_puts(void *ctx, enum cold_op op, const char *key, bool after)
+{
+    struct failing *f = ctx;
+
+    if (op != COLD_OP_PUT || !is_segment(key) || f->after != after || f->left == 0)
+        return 0;
+    f->seen++;
+    if (f->nth > 0 && f->seen != f->nth)
+        return 0;
+    f->left--;
+    return f->code;
+}
+
+static void a_failed_upload_is_tried_again_and_nothing_is_skipped(void **state)
+{
+    struct support_env *e = *state;
+    struct support_tiering r;
+    struct failing failing = {.code = VARVE_E_STORE, .left = 3};
+    struct tiering_status status;
+    int64_t next = 0;
+
+    support_tiering_init(&r, e);
+    open_ok(&r);
+    r.faulty.fault = fail_segment_puts;
+    r.faulty.ctx = &failing;
+    support_tiering_fill(&r, 4);
+    for (unsigned i = 1; i <= 3; i++) {
+        assert_int_equal(tiering_log_step(r.t, &next, NULL), VARVE_E_STORE);
+        tiering_log_status(r.t, &status);
+        assert_int_equal(status.failures, i);
+        assert_int_equal(status.last_error.code, VARVE_E_STORE);
+        assert_int_equal(status.pending_segments, 4);
+        assert_true(next >= e->clock.wall_ms + 100 && next <= e->clock.wall_ms + 15000);
+        support_clock_advance_ms(&e->clock, next - e->clock.wall_ms);
+        assert_int_equal(committed(&r), 0);
+        support_tiering_check(&r);
+    }
+    /* said once, and once more that it is over */
+    assert_int_equal(support_logger_count(e->logger, BASE_LOG_WARNING, "tried again"), 1);
+    assert_int_equal(tiering_log_step(r.t, &next, NULL), 0);
+    assert_int_equal(support_logger_count(e->logger, BASE_LOG_INFO, "works again"), 1);
+    tiering_log_status(r.t, &status);
+    assert_int_equal(status.failures, 0);
+    assert_int_equal(status.pending_segments, 0);
+    assert_int_equal(r.events[TIERING_UPLOADED], 4);
+    support_tiering_check(&r);
+    support_tiering_deinit(&r);
+}
+
+static void no_request_is_made_before_the_backoff_is_over(void **state)
+{
+    struct support_env *e = *state;
+    struct support_tiering r;
+    struct failing failing = {.code = VARVE_E_NO_MEMORY, .left = 1};
+    struct cold_stats before, after;
+    int64_t next;
+
+    support_tiering_init(&r, e);
+    open_ok(&r);
+    r.faulty.fault = fail_segment_puts;
+    r.faulty.ctx = &failing;
+    support_tiering_fill(&r, 1);
+    assert_int_equal(tiering_log_step(r.t, &next, NULL), VARVE_E_NO_MEMORY);
+    cold_store_stats(r.store, &before);
+    assert_int_equal(tiering_log_step(r.t, &next, NULL), 0);
+    cold_store_stats(r.store, &after);
+    assert_memory_equal(&before, &after, sizeof(before));
+    support_clock_advance_ms(&e->clock, 15000);
+    assert_int_equal(tiering_log_step(r.t, &next, NULL), 0);
+    assert_int_equal(r.events[TIERING_UPLOADED], 1);
+    support_tiering_deinit(&r);
+}
+
+static void a_hole_in_what_was_uploaded_is_never_committed(void **state)
+{
+    struct support_env *e = *state;
+    struct support_tiering r;
+    struct failing failing = {.code = VARVE_E_STORE, .left = 1, .nth = 2};
+
+    support_tiering_init(&r, e);
+    r.threads = 2; /* the third may be on its way when the second fails */
+    open_ok(&r);
+    r.faulty.fault = fail_segment_puts;
+    r.faulty.ctx = &failing;
+    support_tiering_fill(&r, 4);
+    assert_int_equal(support_tiering_step(&r), VARVE_E_STORE);
+    assert_int_equal(r.events[TIERING_UPLOADED], 1); /* the first, and not the third */
+    support_tiering_check(&r);
+    support_clock_advance_ms(&e->clock, 15000);
+    assert_int_equal(support_tiering_step(&r), 0);
+    assert_int_equal(r.events[TIERING_UPLOADED], 4);
+    support_tiering_check(&r);
+    support_tiering_deinit(&r);
+}
+
+static void a_lost_reply_to_a_put_costs_an_orphan_and_no_data(void **state)
+{
+    struct support_env *e = *state;
+    struct support_tiering r;
+    struct failing failing = {.code = VARVE_E_STORE, .left = 1, .after = true};
+    struct tiering_collect collect = {.share_max = 1};
+    unsigned orphans;
+
+    support_tiering_init(&r, e);
+    open_ok(&r);
+    r.faulty.fault = fail_segment_puts;
+    r.faulty.ctx = &failing;
+    support_tiering_fill(&r, 2);
+    assert_int_equal(support_tiering_step(&r), VARVE_E_STORE);
+    support_clock_advance_ms(&e->clock, 15000);
+    assert_int_equal(support_tiering_step(&r), 0);
+    support_tiering_check(&r);
+    support_tiering_objects(&r, &orphans);
+    assert_int_equal(orphans, 1);
+    assert_int_equal(tiering_log_collect(r.t, &collect, NULL), 0);
+    assert_int_equal(collect.orphans, 1);
+    assert_int_equal(support_tiering_objects(&r, &orphans), 2);
+    assert_int_equal(orphans, 0);
+    support_tiering_check(&r);
+    support_tiering_deinit(&r);
+}
+
+static int lose_root_reply(void *ctx, enum cold_op op, const char *key, bool after)
+{
+    unsigned *left = ctx;
+    size_t size = strlen(key);
+
+    /* the put, and the reading back that follows it */
+    if ((op != COLD_OP_PUT && op != COLD_OP_GET) || size < 5 ||
+        strcmp(key + size - 5, "/root") != 0 || *left == 0 || (op == COLD_OP_PUT) != after)
+        return 0;
+    (*left)--;
+    return VARVE_E_STORE;
+}
+
+static void a_lost_reply_to_the_root_write_is_not_a_defeat(void **state)
+{
+    struct support_env *e = *state;
+    struct support_tiering r;
+    unsigned left = 2;
+
+    support_tiering_init(&r, e);
+    open_ok(&r);
+    r.faulty.fault = lose_root_reply;
+    r.faulty.ctx = &left;
+    support_tiering_fill(&r, 3);
+    assert_int_equal(support_tiering_step(&r), VARVE_E_STORE);
+    assert_int_equal(committed(&r), 0);
+    support_clock_advance_ms(&e->clock, 15000);
+    r.faulty.root_puts = 0;
+    assert_int_equal(support_tiering_step(&r), 0); /* I7 */
+    assert_int_equal(r.faulty.root_puts, 0);       /* it was there already */
+    assert_int_equal(r.events[TIERING_UPLOADED], 3);
+    support_tiering_check(&r);
+    unsigned orphans;
+    assert_int_equal(support_tiering_objects(&r, &orphans), 3);
+    assert_int_equal(orphans, 0);
+    support_tiering_deinit(&r);
+}
+
+/* Damage. */
+
+static void a_damaged_segment_stalls_the_log_and_is_named(void **state)
+{
+    struct support_env *e = *state;
+    struct support_tiering r;
+    struct varve_error err = {0};
+    struct tiering_run run = {0};
+    struct hot_segment *segment;
+    struct hot_segment_info info;
+    char path[512];
+
+    support_tiering_init(&r, e);
+    open_ok(&r);
+    support_tiering_fill(&r, 3);
+    assert_int_equal(hot_segment_find(r.hot, 0, false, &segment, NULL), 0);
+    assert_int_equal(hot_segment_info(segment, &info, NULL), 0);
+    hot_segment_unref(segment);
+    assert_int_equal(hot_segment_find(r.hot, info.end_offset, false, &segment, NULL), 0);
+    snprintf(path, sizeof(path), "%s", hot_segment_path(segment));
+    hot_segment_unref(segment);
+    support_file_flip(path, 100, 1);
+    assert_int_equal(tiering_log_run(r.t, &run, &err), VARVE_E_CORRUPT);
+    assert_non_null(strstr(err.msg, strrchr(path, '/') + 1));
+    assert_int_equal(committed(&r), info.end_offset); /* what came before it is safe */
+    assert_int_equal(r.events[TIERING_UPLOADED], 1);
+    assert_int_equal(r.events[TIERING_STALLED], 1);
+    assert_int_equal(tiering_log_run(r.t, &run, &err), VARVE_E_CORRUPT); /* I4: never skipped */
+    support_file_flip(path, 100, 1);
+    assert_int_equal(tiering_log_run(r.t, &run, &err), 0);
+    assert_int_equal(r.events[TIERING_UPLOADED], 3);
+    support_tiering_check(&r);
+    support_tiering_deinit(&r);
+}
+
+static void the_watchdog_reports_segments_that_wait_too_long(void **state)
+{
+    struct support_env *e = *state;
+    struct support_tiering r;
+    struct failing failing = {.code = VARVE_E_STORE, .left = 1000};
+    struct tiering_status status;
+
+    support_tiering_init(&r, e);
+    open_ok(&r);
+    r.faulty.fault = fail_segment_puts;
+    r.faulty.ctx = &failing;
+    support_tiering_fill(&r, 1);
+    assert_int_equal(support_tiering_step(&r), VARVE_E_STORE);
+    assert_int_equal(r.events[TIERING_STALLED], 0);
+    support_clock_advance_ms(&e->clock, 700000);
+    support_tiering_step(&r);
+    support_clock_advance_ms(&e->clock, 700000);
+    support_tiering_step(&r);
+    assert_int_equal(r.events[TIERING_STALLED], 1);
+    tiering_log_status(r.t, &status);
+    assert_int_equal(status.oldest_pending_ms, 1400000);
+    failing.left = 0;
+    support_clock_advance_ms(&e->clock, 15000);
+    assert_int_equal(support_tiering_step(&r), 0);
+    tiering_log_status(r.t, &status);
+    assert_int_equal(status.failures, 0);
+    support_tiering_deinit(&r);
+}
+
+/* Eviction. */
+
+static void eviction_goes_by_the_clock_of_the_append(void **state)
+{
+    struct support_env *e = *state;
+    struct support_tiering r;
+    struct hot_range range;
+    int64_t next;
+
+    support_tiering_init(&r, e);
+    r.policy.local_retention_ms = 1000;
+    open_ok(&r);
+    /* records of long ago, appended now: a backfill stays for its time */
+    while (r.events[TIERING_SEALED] == 0) {
+        assert_int_equal(support_tiering_append(&r, 1500, 1000, false, NULL), 0);
+        assert_int_equal(tiering_log_step(r.t, &next, NULL), 0);
+    }
+    assert_int_equal(r.events[TIERING_UPLOADED], 1);
+    assert_int_equal(r.events[TIERING_EVICTED], 0);
+    support_clock_advance_ms(&e->clock, 999);
+    assert_int_equal(tiering_log_step(r.t, &next, NULL), 0);
+    assert_int_equal(r.events[TIERING_EVICTED], 0);
+    assert_int_equal(next, e->clock.wall_ms + 1);
+    support_clock_advance_ms(&e->clock, 1);
+    assert_int_equal(tiering_log_step(r.t, &next, NULL), 0);
+    assert_int_equal(r.events[TIERING_EVICTED], 1);
+    hot_set_range(r.hot, &range);
+    assert_int_equal(range.floor, committed(&r));
+    support_tiering_check(&r);
+    support_tiering_deinit(&r);
+}
+
+static void eviction_by_bytes_keeps_at_least_that_much(void **state)
+{
+    struct support_tiering r;
+    struct hot_range range;
+
+    support_tiering_init(&r, *state);
+    r.policy.local_retention_bytes = 40000;
+    open_ok(&r);
+    support_tiering_fill(&r, 10);
+    assert_int_equal(support_tiering_step(&r), 0);
+    hot_set_range(r.hot, &range);
+    assert_true(range.bytes >= 40000 && range.bytes < 40000 + 16384);
+    support_tiering_check(&r);
+    support_tiering_deinit(&r);
+}
+
+static void nothing_is_evicted_before_it_is_committed(void **state)
+{
+    struct support_tiering r;
+    struct failing failing = {.code = VARVE_E_STORE, .left = 1000};
+    struct tiering_run run = {.evict = true};
+    struct hot_range range;
+
+    support_tiering_init(&r, *state);
+    r.policy.local_retention_ms = 0;
+    r.policy.local_retention_bytes = 0;
+    open_ok(&r);
+    r.faulty.fault = fail_segment_puts;
+    r.faulty.ctx = &failing;
+    support_tiering_fill(&r, 3);
+    assert_int_equal(tiering_log_run(r.t, &run, NULL), VARVE_E_STORE);
+    assert_int_equal(support_tiering_step(&r), 0);
+    hot_set_range(r.hot, &range);
+    assert_int_equal(range.floor, 0); /* I3 */
+    support_tiering_deinit(&r);
+}
+
+static void a_pinned_segment_stays_and_goes_later(void **state)
+{
+    struct support_tiering r;
+    struct hot_segment *segment;
+    struct hot_segment_info info;
+    struct hot_range range;
+
+    support_tiering_init(&r, *state);
+    open_ok(&r);
+    support_tiering_fill(&r, 3);
+    assert_int_equal(hot_segment_find(r.hot, 0, false, &segment, NULL), 0);
+    assert_int_equal(hot_segment_info(segment, &info, NULL), 0);
+    hot_segment_unref(segment);
+    assert_int_equal(hot_segment_find(r.hot, info.end_offset, true, &segment, NULL), 0);
+    run_ok(&r, true, true);
+    hot_set_range(r.hot, &range);
+    assert_int_equal(range.floor, info.end_offset);
+    assert_int_equal(r.events[TIERING_EVICTED], 1);
+    hot_segment_unref(segment);
+    run_ok(&r, true, true);
+    hot_set_range(r.hot, &range);
+    assert_int_equal(range.floor, r.end);
+    support_tiering_deinit(&r);
+}
+
+/* Order: the object is durable before the root, the root before the local file goes. */
+static void objects_before_the_root_and_the_root_before_unlinking(void **state)
+{
+    struct support_env *e = *state;
+    struct support_tiering r;
+    const struct support_io_step *object, *root, *local, *unlinked, *synced;
+    size_t i;
+
+    support_tiering_init(&r, e);
+    open_ok(&r);
+    support_tiering_fill(&r, 1);
+    support_io_reset(e->io);
+    run_ok(&r, false, true);
+    synced = support_io_trace_find(e->io, 0, SUPPORT_IO_FDATASYNC, "/hot/", NULL);
+    object = support_io_trace_find(e->io, 0, SUPPORT_IO_LINK, ".zst", NULL);
+    if (!object)
+        object = support_io_trace_find(e->io, 0, SUPPORT_IO_RENAME, ".zst", NULL);
+    assert_non_null(object);
+    root = support_io_trace_find(e->io, 0, SUPPORT_IO_RENAME, "/@/root", NULL);
+    assert_non_null(root);
+    local = support_io_trace_find(e->io, 0, SUPPORT_IO_RENAME, "manifest/root", &i);
+    assert_non_null(local);
+    unlinked = support_io_trace_find(e->io, 0, SUPPORT_IO_UNLINK, "00000000.log", NULL);
+    assert_non_null(unlinked);
+    assert_non_null(synced);
+    assert_true(support_io_before(object, root));
+    assert_true(support_io_before(synced, root));
+    assert_true(support_io_before(root, local));
+    /* and the local root's directory is synced in between */
+    const struct support_io_step *dir =
+        support_io_trace_find(e->io, i, SUPPORT_IO_FSYNC, "manifest", NULL);
+    assert_non_null(dir);
+    assert_true(support_io_before(dir, unlinked));
+    support_tiering_deinit(&r);
+}
+
+static void a_damaged_object_is_replaced_from_the_hot_copy(void **state)
+{
+    struct support_env *e = *state;
+    struct support_tiering r;
+    struct index_entry before, after;
+    struct tiering_collect collect = {.share_max = 1};
+    unsigned orphans;
+
+    support_tiering_init(&r, e);
+    r.threads = 2;
+    open_ok(&r);
+    support_tiering_fill(&r, 3);
+    run_ok(&r, false, false);
+    assert_int_equal(support_tiering_entry(&r, 0, &before), 0);
+    assert_int_equal(support_tiering_entry(&r, before.end_offset, &before), 0);
+    assert_int_equal(tiering_log_replace(r.t, before.base_offset, NULL), 0);
+    assert_int_equal(support_tiering_entry(&r, before.base_offset, &after), 0);
+    assert_memory_not_equal(&before.attempt, &after.attempt, sizeof(before.attempt));
+    support_tiering_check(&r);
+    support_tiering_objects(&r, &orphans);
+    assert_int_equal(orphans, 1);
+    assert_int_equal(tiering_log_collect(r.t, &collect, NULL), 0);
+    assert_int_equal(collect.orphans, 1);
+    support_tiering_check(&r);
+    assert_int_equal(tiering_log_replace(r.t, before.base_offset + 1, NULL), VARVE_E_NOT_FOUND);
+    run_ok(&r, true, true);
+    assert_int_equal(tiering_log_replace(r.t, before.base_offset, NULL), VARVE_E_NOT_FOUND);
+    support_tiering_deinit(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        support_env_test(what_is_appended_is_read_back_from_the_cold_tier),
+        support_env_test(what_is_appended_is_read_back_with_worker_threads),
+        support_env_test(a_reader_finds_everything_in_the_cold_tier_without_fetching_a_table),
+        support_env_test(many_segments_are_committed_in_one_root_write),
+        support_env_test(the_active_segment_is_not_uploaded),
+        support_env_test(a_large_segment_goes_by_multipart),
+        support_env_test(a_large_segment_goes_by_multipart_with_threads),
+        support_env_test(a_batch_larger_than_a_block_is_a_block_of_its_own),
+        support_env_test(a_failed_upload_is_tried_again_and_nothing_is_skipped),
+        support_env_test(no_request_is_made_before_the_backoff_is_over),
+        support_env_test(a_hole_in_what_was_uploaded_is_never_committed),
+        support_env_test(a_lost_reply_to_a_put_costs_an_orphan_and_no_data),
+        support_env_test(a_lost_reply_to_the_root_write_is_not_a_defeat),
+        support_env_test(a_damaged_segment_stalls_the_log_and_is_named),
+        support_env_test(the_watchdog_reports_segments_that_wait_too_long),
+        support_env_test(eviction_goes_by_the_clock_of_the_append),
+        support_env_test(eviction_by_bytes_keeps_at_least_that_much),
+        support_env_test(nothing_is_evicted_before_it_is_committed),
+        support_env_test(a_pinned_segment_stays_and_goes_later),
+        support_env_test(objects_before_the_root_and_the_root_before_unlinking),
+        support_env_test(a_damaged_object_is_replaced_from_the_hot_copy),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
