@@ -85,8 +85,8 @@ static void append_preallocate(struct hot_set *set, struct hot_segment *active, 
     if (step > HOT_PREALLOCATE_BYTES)
         step = HOT_PREALLOCATE_BYTES;
     uint64_t want = active->preallocated + step;
-    if (want > (uint64_t)set->options.segment_bytes)
-        want = (uint64_t)set->options.segment_bytes;
+    if (want > (uint64_t)set->segment_bytes)
+        want = (uint64_t)set->segment_bytes;
     if (want < need)
         want = need;
     int rc =
@@ -193,10 +193,10 @@ static int append_check(const struct hot_set *set, const struct hot_append *batc
             return base_fail(err, VARVE_E_INVALID, "batch %zu: %zu bytes are not one batch", i,
                              b->size);
         size += b->size;
-        if (size > (uint64_t)set->options.segment_bytes)
+        if (size > (uint64_t)set->segment_bytes)
             return base_fail(err, VARVE_E_TOO_LARGE, "%s of %llu bytes, a segment holds %lld",
                              count == 1 ? "a batch" : "batches to append at once",
-                             (unsigned long long)size, (long long)set->options.segment_bytes);
+                             (unsigned long long)size, (long long)set->segment_bytes);
     }
     *ret_size = size;
     return 0;
@@ -280,10 +280,10 @@ static bool append_roll_due(const struct hot_set *set, const struct hot_segment 
 {
     if (active->written.size == 0)
         return false;
-    if (active->written.size + size > (uint64_t)set->options.segment_bytes)
+    if (active->written.size + size > (uint64_t)set->segment_bytes)
         return true;
-    return set->options.segment_ms >= 0 && active->first_append_ms >= 0 &&
-           now - active->first_append_ms >= set->options.segment_ms;
+    return set->segment_ms >= 0 && active->first_append_ms >= 0 &&
+           now - active->first_append_ms >= set->segment_ms;
 }
 
 /* Everything up to the write, under set->append. *ret_rolled tells that a segment was sealed. */

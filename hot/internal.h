@@ -19,7 +19,8 @@
 
 #define HOT_NAME_DIGITS 20
 #define HOT_PREALLOCATE_BYTES (16 * 1024 * 1024) /* space asked for ahead of the writer */
-#define HOT_INDEX_CHUNK_BYTES 4096               /* entries gathered before they are written */
+#define HOT_INDEX_FILE_MAX ((size_t)1 << 30)
+#define HOT_INDEX_CHUNK_BYTES 4096   /* entries gathered before they are written */
 #define HOT_IDLE_SEGMENTS_MAX 64     /* sealed segments kept open though nobody uses them */
 #define HOT_CHECKPOINT_MS 5000       /* at most one checkpoint in this time, seal and close apart */
 #define HOT_TICK_MS_MAX 60000        /* tick asks to be called again after this at the latest */
@@ -116,6 +117,9 @@ struct hot_set {
     char *published_path;
     char *checkpoint_path;
     struct hot_set_options options;
+    _Atomic int64_t segment_bytes; /* of the options, these three can change while it is open */
+    _Atomic int64_t segment_ms;
+    _Atomic int64_t flush_ms;
     uint8_t boot[16];
 
     struct base_mutex evict;

@@ -362,3 +362,36 @@ int hot_segment_verify(struct hot_segment *segment, struct varve_error *err)
                          segment->path, (long long)end, (long long)visible.end_offset);
     return 0;
 }
+
+/* The index as its file holds it, also while the truth is still in memory. */
+static int check_index_file(struct hot_segment *segment, struct varve_error *err)
+{
+    struct index_sparse view;
+    void *data = NULL;
+    size_t size = 0;
+    int rc = base_file_read(segment->set->io, segment->index_path, HOT_INDEX_FILE_MAX, &data, &size,
+                            err);
+    if (rc == VARVE_E_NOT_FOUND) /* a cache: without it there is nothing wrong to read */
+        return 0;
+    if (rc == 0)
+        rc = index_sparse_init(&view, data, size, segment->base_offset, err);
+    if (rc == 0)
+        rc = index_sparse_check(&view, err);
+    free(data);
+    return rc < 0 ? base_error_context(err, rc, "%s", segment->index_path) : 0;
+}
+
+int hot_segment_check_index(struct hot_segment *segment, struct varve_error *err)
+{
+    int rc = check_index_file(segment, err);
+    if (rc != VARVE_E_CORRUPT || segment->set->options.read_only)
+        return rc;
+    base_mutex_lock(&segment->lock);
+    bool live = segment->index_live;
+    if (live)
+        hot_sparse_rewrite_locked(segment, false, NULL);
+    base_mutex_unlock(&segment->lock);
+    if (!live)
+        hot_sparse_rebuild(segment, NULL);
+    return rc;
+}

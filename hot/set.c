@@ -61,6 +61,7 @@ static int set_new(const struct base_env *env, const char *dir,
     set->env = env;
     set->io = env->io;
     set->options = *options;
+    hot_set_configure(set, options);
     set->published.fd = -1;
     set->dirty_ms = -1;
     set->generation = 1;
@@ -280,6 +281,13 @@ void hot_set_interrupt(struct hot_set *set)
     base_mutex_unlock(&set->lock);
 }
 
+void hot_set_configure(struct hot_set *set, const struct hot_set_options *options)
+{
+    atomic_store(&set->segment_bytes, options->segment_bytes);
+    atomic_store(&set->segment_ms, options->segment_ms);
+    atomic_store(&set->flush_ms, options->flush_ms);
+}
+
 static int64_t earlier(int64_t a, int64_t b)
 {
     return a < b ? a : b;
@@ -288,16 +296,16 @@ static int64_t earlier(int64_t a, int64_t b)
 /* Rolls on age; *next is when that is due. */
 static int tick_roll(struct hot_set *set, int64_t now, int64_t *next, struct varve_error *err)
 {
-    if (set->options.segment_ms < 0)
+    if (set->segment_ms < 0)
         return 0;
     base_mutex_lock(&set->append);
     int64_t first = set->active->written.size > 0 ? set->active->first_append_ms : -1;
     base_mutex_unlock(&set->append);
     if (first < 0)
         return 0;
-    if (now - first >= set->options.segment_ms)
+    if (now - first >= set->segment_ms)
         return hot_set_seal(set, err);
-    *next = earlier(*next, first + set->options.segment_ms);
+    *next = earlier(*next, first + set->segment_ms);
     return 0;
 }
 
@@ -310,8 +318,7 @@ static int tick_flush(struct hot_set *set, int64_t now, int64_t *next, struct va
     bool sealed = set->count > 1 && !set->segments[set->count - 2]->synced;
     int64_t dirty = set->dirty_ms;
     base_mutex_unlock(&set->lock);
-    int64_t due =
-        dirty >= 0 && set->options.flush_ms >= 0 ? dirty + set->options.flush_ms : INT64_MAX;
+    int64_t due = dirty >= 0 && set->flush_ms >= 0 ? dirty + set->flush_ms : INT64_MAX;
     if (sealed || due <= now)
         return hot_set_sync(set, err);
     *next = earlier(*next, due);

@@ -85,8 +85,10 @@ struct hot_append {
 int hot_set_append(struct hot_set *set, const struct hot_append *batches, size_t count,
                    int32_t leader_epoch, int64_t *ret_base_offset, struct varve_error *err);
 
-/* Takes segment_bytes, segment_ms, flush_ms and index_interval_bytes from `options`; the active
- * segment keeps what it has. */
+/*
+ * Takes segment_bytes, segment_ms and flush_ms from `options`; they count from the next append on.
+ * What else they hold applies when the set is opened again.
+ */
 void hot_set_configure(struct hot_set *set, const struct hot_set_options *options);
 
 /* Makes everything appended so far durable. VARVE_E_FAILED once an fsync has failed. */

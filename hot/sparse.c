@@ -12,8 +12,6 @@
 
 #include "base/error.h"
 
-#define SPARSE_FILE_MAX ((size_t)1 << 30)
-
 static void sparse_unmap_locked(struct hot_segment *segment)
 {
     const struct base_io *io = segment->set->io;
@@ -72,8 +70,8 @@ int hot_sparse_adopt_locked(struct hot_segment *segment, uint64_t good_size, uin
     struct index_sparse view;
     void *data = NULL;
     size_t size = 0;
-    int rc =
-        base_file_read(segment->set->io, segment->index_path, SPARSE_FILE_MAX, &data, &size, err);
+    int rc = base_file_read(segment->set->io, segment->index_path, HOT_INDEX_FILE_MAX, &data, &size,
+                            err);
     if (rc == 0)
         rc = index_sparse_init(&view, data, size, segment->base_offset, err);
     if (rc == 0)
