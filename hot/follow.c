@@ -220,7 +220,7 @@ int hot_follow_open(struct hot_set *set, struct varve_error *err)
     struct varve_error why = {0};
     for (int i = 0; i < FOLLOW_TRIES; i++) {
         struct hot_publication p;
-        uint64_t sequence;
+        uint64_t sequence = 0;
         bool retry;
         int rc = hot_publish_open(set, &why);
         if (rc < 0 && rc != VARVE_E_CORRUPT)
@@ -230,7 +230,10 @@ int hot_follow_open(struct hot_set *set, struct varve_error *err)
         if (!live || !set->published.map || (valid && !publication_usable(&p))) {
             if (live && rc == VARVE_E_CORRUPT)
                 goto again; /* a writer lives and would say more than the files do: not guessed */
-            return follow_load_files(set, err);
+            rc = follow_load_files(set, err);
+            if (rc == 0 && valid) /* a dead writer's word: only what comes after it counts */
+                set->published.sequence = sequence;
+            return rc;
         }
         if (valid) {
             rc = follow_load_published(set, &p, &retry, err);

@@ -12,6 +12,8 @@
 #ifndef HOT_INTERNAL_H
 #define HOT_INTERNAL_H
 
+#include <stdatomic.h>
+
 #include "base/thread.h"
 #include "hot/segment.h"
 #include "hot/set.h"
@@ -121,6 +123,7 @@ struct hot_set {
     _Atomic int64_t segment_ms;
     _Atomic int64_t flush_ms;
     uint8_t boot[16];
+    atomic_uint indexes_rebuilt; /* a mere count: relaxed */
 
     struct base_mutex evict;
 

@@ -277,7 +277,6 @@ static int recovery_trusted(struct recovery *r, size_t i, struct varve_error *er
         rc = hot_sparse_rebuild(segment, err);
         if (rc < 0)
             return rc;
-        r->report->indexes_rebuilt++;
     }
     segment->synced = true;
     return 0;
@@ -544,6 +543,8 @@ int hot_recovery_run(struct hot_set *set, const struct hot_publication *old,
         r.checkpoint_known ? r.checkpoint.point : (struct hot_point){.base_offset = -1};
     report.unclean = report.scanned_bytes > 0 || report.truncated_at >= 0 ||
                      (found > 0 && !(r.checkpoint_known && r.checkpoint.clean));
+    report.indexes_rebuilt +=
+        atomic_exchange_explicit(&set->indexes_rebuilt, 0, memory_order_relaxed);
     *ret = report;
     return 0;
 }

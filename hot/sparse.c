@@ -295,6 +295,7 @@ int hot_sparse_rebuild(struct hot_segment *segment, struct varve_error *err)
         segment->index_flushed = 0;
     }
     base_mutex_unlock(&segment->lock);
+    atomic_fetch_add_explicit(&set->indexes_rebuilt, 1, memory_order_relaxed);
     return 0;
 }
 
