@@ -96,9 +96,10 @@ static int follow_segment(struct hot_set *set, int64_t base, bool reuse, struct 
     return hot_segment_new(set, base, ret, err);
 }
 
-/* Lists the directory up to `last_base` (-1: to its end). *ret_retry: it is changing just now. */
-static int follow_build(struct hot_set *set, int64_t last_base, bool reuse, struct follow_list *ret,
-                        bool *ret_retry, struct varve_error *err)
+/* Lists the directory from `floor` up to `last_base` (-1: to its end). *ret_retry: it is changing
+ * just now. */
+static int follow_build(struct hot_set *set, int64_t floor, int64_t last_base, bool reuse,
+                        struct follow_list *ret, bool *ret_retry, struct varve_error *err)
 {
     struct hot_names names;
     struct follow_list list = {0};
@@ -116,6 +117,8 @@ static int follow_build(struct hot_set *set, int64_t last_base, bool reuse, stru
         goto out;
     }
     for (size_t i = 0; i < names.count && rc == 0; i++) {
+        if (names.bases[i] < floor)
+            continue; /* evicted, and about to be unlinked */
         struct hot_segment *segment;
         struct stat st;
         rc = follow_segment(set, names.bases[i], reuse, &segment, err);
@@ -194,7 +197,7 @@ static int follow_load_published(struct hot_set *set, const struct hot_publicati
     base_mutex_lock(&set->lock);
     bool reuse = set->count > 0 && p->instance == set->instance;
     base_mutex_unlock(&set->lock);
-    int rc = follow_build(set, p->visible.base_offset, reuse, &list, ret_retry, err);
+    int rc = follow_build(set, p->floor, p->visible.base_offset, reuse, &list, ret_retry, err);
     if (rc == 0 && !*ret_retry)
         follow_adopt(set, &list, p);
     return rc;
@@ -204,7 +207,7 @@ static int follow_load_files(struct hot_set *set, struct varve_error *err)
 {
     struct follow_list list;
     bool retry;
-    int rc = follow_build(set, -1, false, &list, &retry, err);
+    int rc = follow_build(set, 0, -1, false, &list, &retry, err);
     if (rc == 0 && list.count > 0)
         rc = follow_scan_tail(set, list.segments[list.count - 1], err);
     if (rc < 0) {

@@ -149,7 +149,7 @@ static int follow_in_child(const char *dir, int64_t end)
         return 1;
     if (hot_reader_new(set, &reader, &err) != 0)
         return 2;
-    int64_t next = 0;
+    int64_t next = hot_reader_offset(reader); /* the first may be gone already */
     while (next < end) {
         int rc = hot_reader_next(reader, &data, &batch, &err);
         if (rc == VARVE_E_END) {
@@ -165,8 +165,9 @@ static int follow_in_child(const char *dir, int64_t end)
             hot_set_range(set, &range);
             if (range.floor <= next)
                 continue; /* evicted, and not yet published */
-            next = range.floor;
-            rc = hot_reader_seek(reader, next, &err);
+            rc = hot_reader_seek(reader, range.floor, &err);
+            if (rc == 0)
+                next = range.floor;
             if (rc == 0 || rc == VARVE_E_OUT_OF_RANGE)
                 continue;
         }
