@@ -260,9 +260,12 @@ static int use_file(struct cold_cache *c)
     if (st.st_size >= file_size(c) &&
         io->pread(io->ctx, c->fd, header, sizeof(header), 0) == (ssize_t)sizeof(header) &&
         header_matches(c, header)) {
-        if (load_table(c))
-            return 0;
-        return -EIO;
+        if (!load_table(c))
+            return -EIO;
+        if (c->stats.damaged > 0)
+            base_log(&c->env->logger, BASE_LOG_WARNING, "cache %s: %llu damaged entries left out",
+                     c->path, (unsigned long long)c->stats.damaged);
+        return 0;
     }
     if (st.st_size > 0)
         base_log(&c->env->logger, BASE_LOG_WARNING,

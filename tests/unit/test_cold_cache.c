@@ -271,6 +271,8 @@ static void no_flipped_byte_of_header_or_table_makes_a_wrong_hit(void **state)
         for (uint32_t i = 0; i < 4; i++)
             hits += hit(c, i, 2000);
         assert_int_equal(hits, 3);
+        assert_int_equal(support_logger_count(e->logger, BASE_LOG_WARNING, "1 damaged entries"), 1);
+        support_logger_clear(e->logger);
         cold_cache_close(c);
         support_file_flip(file_of(e), pos, 0x10);
     }
