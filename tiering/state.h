@@ -30,10 +30,12 @@ struct tiering_upload {
     char *key;
     struct index_entry entry; /* whole once its body is complete */
     /* The sending; under the engine's lock while it runs. */
-    bool stored;      /* the store has confirmed it (I2) */
-    bool failed;      /* given up; leaves the table */
-    bool parted;      /* a multipart upload was begun */
-    unsigned sending; /* requests under way */
+    bool stored; /* the store has confirmed it (I2) */
+    bool failed; /* given up; leaves the table */
+    bool parted; /* a multipart upload was begun */
+    bool
+        parts_dispatched; /* engine: no part follows; the last one to finish completes the object */
+    unsigned sending;     /* requests under way */
     struct cold_upload multipart;
     struct cold_part *parts;
     unsigned part_count;

@@ -173,6 +173,54 @@ static int sender_send(struct sender *s, struct cold_part *ret_part, struct varv
     return rc;
 }
 
+/* All parts are stored: makes the object of them. */
+static int upload_complete(struct engine *e, struct tiering_upload *u, struct varve_error *err)
+{
+    struct cold_store *store = e->t->o.segments;
+    struct cold_put how = {
+        .condition = e->if_absent ? COLD_IF_ABSENT : COLD_ALWAYS,
+        .has_crc32c = true,
+        .crc32c = u->entry.object_crc32c,
+    };
+    struct cold_caps caps;
+    int rc;
+
+    cold_store_caps(store, &caps);
+    if (!caps.conditional_complete)
+        how.condition = COLD_ALWAYS; /* the key is ours alone */
+    rc = cold_store_upload_complete(store, u->key, &u->multipart, u->parts, u->part_count, &how,
+                                    NULL, err);
+    if (rc == VARVE_E_PRECONDITION)
+        rc = put_confirm(store, u, u->entry.object_size, err);
+    if (rc < 0)
+        (void)cold_store_upload_abort(store, u->key, &u->multipart, NULL);
+    return rc;
+}
+
+/*
+ * The last of an upload's parts is over: whichever sender had it completes the object, so that the
+ * step's thread fills buffers with the next segment while the store makes this one durable. With
+ * the engine's lock held; let go meanwhile.
+ */
+static void upload_end_locked(struct engine *e, struct tiering_upload *u)
+{
+    struct varve_error err = {0};
+    bool failed = u->err.code < 0;
+    int rc = 0;
+
+    base_mutex_unlock(&e->lock);
+    if (failed)
+        (void)cold_store_upload_abort(e->t->o.segments, u->key, &u->multipart, NULL);
+    else
+        rc = upload_complete(e, u, &err);
+    base_mutex_lock(&e->lock);
+    if (rc < 0) {
+        err.code = rc;
+        upload_set_error_locked(u, &err);
+    } else if (!failed)
+        u->stored = true;
+}
+
 static void sender_run(struct base_job *job)
 {
     struct sender *s = (struct sender *)((char *)job - offsetof(struct sender, job));
@@ -190,6 +238,8 @@ static void sender_run(struct base_job *job)
         u->parts[s->part_number - 1] = part;
     else
         u->stored = true;
+    if (u->parts_dispatched && u->sending == 1)
+        upload_end_locked(e, u);
     u->sending--;
     s->busy = false;
     base_cond_broadcast(&e->changed);
@@ -258,7 +308,7 @@ static int upload_error(struct engine *e, struct tiering_upload *u, struct varve
 }
 
 /* Sends the current buffer as the next part, beginning the multipart upload with the first. */
-static int part_dispatch(struct passage *p, uint64_t end_pos, struct varve_error *err)
+static int part_dispatch(struct passage *p, uint64_t end_pos, bool last, struct varve_error *err)
 {
     struct engine *e = p->e;
     struct tiering_upload *u = p->upload;
@@ -283,8 +333,10 @@ static int part_dispatch(struct passage *p, uint64_t end_pos, struct varve_error
         } else
             rc = base_fail(err, VARVE_E_NO_MEMORY, "upload %s: out of memory", u->key);
     }
-    if (rc == 0)
+    if (rc == 0) {
         u->part_count++;
+        u->parts_dispatched = last;
+    }
     base_mutex_unlock(&e->lock);
     if (rc == 0)
         sender_dispatch(e, u, u->part_count, end_pos - e->current->size);
@@ -303,7 +355,7 @@ static int body_add(struct passage *p, const void *data, size_t size, struct var
         int rc;
 
         if (part == 0) {
-            rc = part_dispatch(p, p->object_pos, err);
+            rc = part_dispatch(p, p->object_pos, false, err);
             if (rc < 0)
                 return rc;
             continue;
@@ -581,37 +633,7 @@ static int object_finish(struct passage *p, const uint8_t previous[BASE_SHA256_S
         sender_dispatch(p->e, p->upload, 0, 0);
         return 0;
     }
-    return part_dispatch(p, p->object_pos, err);
-}
-
-/* All parts are under way. */
-static int object_complete(struct passage *p, struct varve_error *err)
-{
-    struct engine *e = p->e;
-    struct tiering_upload *u = p->upload;
-    struct cold_put how = {
-        .condition = e->if_absent ? COLD_IF_ABSENT : COLD_ALWAYS,
-        .has_crc32c = true,
-        .crc32c = u->entry.object_crc32c,
-    };
-    struct cold_caps caps;
-    int rc = upload_wait(e, u, err);
-
-    if (rc < 0)
-        return rc;
-    cold_store_caps(e->t->o.segments, &caps);
-    if (!caps.conditional_complete)
-        how.condition = COLD_ALWAYS; /* the key is ours alone */
-    rc = cold_store_upload_complete(e->t->o.segments, u->key, &u->multipart, u->parts,
-                                    u->part_count, &how, NULL, err);
-    if (rc == VARVE_E_PRECONDITION)
-        rc = put_confirm(e->t->o.segments, u, u->entry.object_size, err);
-    if (rc < 0)
-        return rc;
-    base_mutex_lock(&e->lock);
-    u->stored = true;
-    base_mutex_unlock(&e->lock);
-    return 0;
+    return part_dispatch(p, p->object_pos, true, err);
 }
 
 static int segment_pass(struct passage *p, const uint8_t previous[BASE_SHA256_SIZE],
@@ -635,8 +657,6 @@ static int segment_pass(struct passage *p, const uint8_t previous[BASE_SHA256_SI
                        (long long)p->info->end_offset);
     if (rc == 0)
         rc = object_finish(p, previous, err);
-    if (rc == 0 && p->upload->parted)
-        rc = object_complete(p, err);
     /* What is left after a failure: workers still compress, senders still send. */
     while (e->slot_used > 0) {
         slot_wait(e, slot_oldest(e));
@@ -653,7 +673,7 @@ static void upload_give_up(struct engine *e, struct tiering_upload *u)
     if (e->current)
         e->current->size = 0;
     (void)upload_wait(e, u, NULL);
-    if (u->parted)
+    if (u->parted && !u->parts_dispatched)
         (void)cold_store_upload_abort(e->t->o.segments, u->key, &u->multipart, NULL);
     base_mutex_lock(&e->lock);
     u->failed = true;
