@@ -184,18 +184,21 @@ static void collect_due(struct tiering_log *t, int64_t now)
                  why.msg);
 }
 
-/* All that asks the store. */
+/* All that asks the store. Retention goes on when uploads fail: what stalls them may be one damaged
+ * file, and retention may be told to win. The first error counts. */
 static int remote_due(struct tiering_log *t, int64_t now, int64_t *next, struct varve_error *err)
 {
     int64_t retain_next = INT64_MAX, delete_next = INT64_MAX;
     unsigned deleted;
     bool more = false;
-    int rc = upload_due(t, &more, err);
+    int rc = upload_due(t, &more, err), other;
 
-    if (rc == 0)
-        rc = tiering_retain(t, &retain_next, err);
-    if (rc == 0)
-        rc = tiering_delete_due(t, &delete_next, &deleted, err);
+    if (rc == VARVE_E_FENCED || rc == VARVE_E_CANCELLED)
+        return rc;
+    other = tiering_retain(t, &retain_next, rc == 0 ? err : NULL);
+    rc = rc == 0 ? other : rc;
+    other = tiering_delete_due(t, &delete_next, &deleted, rc == 0 ? err : NULL);
+    rc = rc == 0 ? other : rc;
     if (rc < 0)
         return rc;
     collect_due(t, now);
