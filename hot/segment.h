@@ -23,7 +23,7 @@ struct hot_segment_info {
 /*
  * A reference to the segment that holds `offset`, or (for offset == end) to the active one.
  * VARVE_E_OUT_OF_RANGE below the floor or above the end. The reference does not pin against
- * eviction unless `pin`.
+ * eviction unless `pin`; a pin ends with its reference, or with the last one beside it.
  */
 int hot_segment_find(struct hot_set *set, int64_t offset, bool pin, struct hot_segment **ret,
                      struct varve_error *err);
@@ -60,8 +60,9 @@ int hot_segment_verify(struct hot_segment *segment, struct varve_error *err);
  */
 int hot_segment_check_index(struct hot_segment *segment, struct varve_error *err);
 
-/* Removes a damaged local copy that the cold tier also holds (the caller made sure, I3). Sealed
- * segments only. */
+/* Removes a damaged local copy that the cold tier also holds (the caller made sure, I3), and all
+ * segments before it, pinned or not, so that the hot tier has no hole (I1). Sealed segments only:
+ * VARVE_E_NOT_FOUND. */
 int hot_segment_discard(struct hot_set *set, int64_t base_offset, struct varve_error *err);
 
 #endif

@@ -73,7 +73,7 @@ struct hot_set *hot_set_abandon(struct hot_set *set);
  * none is visible.
  *
  * VARVE_E_NO_SPACE (retriable; nothing appended), VARVE_E_FAILED (an earlier failed fsync),
- * VARVE_E_TOO_LARGE (batch above segment_bytes), VARVE_E_READ_ONLY, VARVE_E_IO.
+ * VARVE_E_TOO_LARGE (the batches together above segment_bytes), VARVE_E_READ_ONLY, VARVE_E_IO.
  */
 struct hot_append {
     const void *data; /* an encoded batch that passed record_batch_validate */
