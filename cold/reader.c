@@ -349,6 +349,8 @@ static int block_open(struct cold_reader *r, int64_t stop_offset, struct varve_e
         if (rc < 0) { /* what is ahead follows a block that we do not have: R2 */
             ahead_cancel(r);
             r->window = 0;
+            /* The manifest is asked anew: a repair may have put another object in its place. */
+            r->table = cold_table_unref(r->table);
             return rc;
         }
         ahead_extend(r, stop_offset);

@@ -14,6 +14,7 @@
 #include "base/thread.h"
 #include "cold/fetch.h"
 #include "index/edit.h"
+#include "tests/support/alloc.h"
 #include "tests/support/env.h"
 #include "tests/support/support_object.h"
 
@@ -875,6 +876,96 @@ static void finding_a_time_and_reading_there_is_one_request(void **state)
     world_free(w);
 }
 
+/* Reads a few blocks far apart and a run of them. A call that fails for want of memory is made
+ * again. Returns how many failed; asserts only after the allocator works again. */
+static int read_with_little_memory(struct world *w, int *ret_wrong)
+{
+    struct cold_reader *reader = NULL;
+    struct varve_error err = {0};
+    int failed = 0, rc;
+
+    *ret_wrong = 0;
+    while ((rc = cold_reader_new(w->fetch, w->manifest, &w->source, &reader, &err)) < 0 &&
+           failed < 2)
+        failed++;
+    for (int64_t at = 700; rc == 0 && at < log_end(w); at += 500) {
+        while (failed < 3 && (rc = cold_reader_seek(reader, at, &err)) < 0)
+            failed++;
+        for (int i = 0; rc == 0 && i < 20 && cold_reader_offset(reader) < log_end(w); i++) {
+            struct record_batch batch;
+            const void *data = NULL;
+            int64_t offset = cold_reader_offset(reader);
+
+            while (failed < 3 && (rc = cold_reader_next(reader, NO_STOP, &data, &batch, &err)) < 0)
+                failed++;
+            if (rc == 0)
+                *ret_wrong += batch.base_offset != offset;
+        }
+    }
+    *ret_wrong += rc < 0 || (failed > 0 && err.code != VARVE_E_NO_MEMORY);
+    cold_reader_free(reader);
+    return failed;
+}
+
+static void each_allocation_may_fail_once(void **state)
+{
+    struct setup s = plain;
+    uint64_t count = 1;
+    int seen = 0;
+
+    (void)state;
+    s.threads = 0;
+    s.blocks_cache_bytes = s.tables_cache_bytes = 0; /* the I/O wrapper allocates too */
+    for (uint64_t nth = 1; nth <= count; nth++) {
+        struct world *w = world_new(&s);
+        int failed, wrong;
+
+        support_alloc_fail(nth, false);
+        failed = read_with_little_memory(w, &wrong);
+        count = support_alloc_stop();
+        assert_int_equal(wrong, 0);
+        assert_in_range(failed, 0, 1);
+        seen += failed;
+        world_free(w); /* asserts that nothing is left alive */
+    }
+    assert_true(seen > 5);
+}
+
+static void after_a_repair_the_new_object_is_read(void **state)
+{
+    struct world *w = world_new(&plain);
+    struct support_object *o = &w->objects[0];
+    struct base_id attempt = support_id(999);
+    struct index_edit *edit = NULL;
+    const struct index_edit_page *pages;
+    const void *root, *data;
+    size_t root_size, page_count;
+    struct record_batch batch;
+
+    (void)state;
+    assert_int_equal(cold_reader_seek(w->reader, 0, NULL), 0);
+    read_one(w, w->reader, 0);
+    /* The object of the manifest goes; the same segment comes again under another attempt. */
+    free(w->memory.objects[0].key);
+    base_buffer_clear(&o->object);
+    support_object_finish(o, BLOCK_BYTES, 1, &attempt, NULL);
+    assert_int_equal(
+        index_key_object(LOG_NAME, &w->source.log_id, &o->entry, &w->memory.objects[0].key, NULL),
+        0);
+    while (cold_reader_next(w->reader, NO_STOP, &data, &batch, NULL) == 0)
+        continue;
+    assert_int_equal(index_edit_new(w->manifest, &edit, NULL), 0);
+    assert_int_equal(index_edit_replace(edit, &o->entry, NULL), 0);
+    assert_int_equal(
+        index_edit_finish(edit, w->env->env.random, &root, &root_size, &pages, &page_count, NULL),
+        0);
+    assert_int_equal(
+        index_manifest_install(w->manifest, root, root_size, pages, page_count, false, NULL), 0);
+    index_edit_free(edit);
+    read_to_end(w, w->reader);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -900,6 +991,8 @@ int main(void)
         cmocka_unit_test(a_wrong_cache_entry_is_dropped_and_fetched_again),
         cmocka_unit_test(a_replay_leaves_the_cache_file_to_random_reads),
         cmocka_unit_test(times_are_found_as_a_scan_would),
+        cmocka_unit_test(each_allocation_may_fail_once),
+        cmocka_unit_test(after_a_repair_the_new_object_is_read),
         cmocka_unit_test(finding_a_time_and_reading_there_is_one_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
