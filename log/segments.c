@@ -10,6 +10,35 @@
 #include "log/log.h"
 #include "tiering/verify.h"
 
+/*
+ * The recovery point as a process that does not run the tierer sees it: what lies above n, aged by
+ * the last append to the first segment there (when exactly its first record came is known to the
+ * writer only).
+ */
+static void info_pending(struct varve_log *log, struct varve_log_info *o)
+{
+    const struct base_clock *clock = log->store->env.clock;
+    int64_t now = clock->wall_ms(clock->ctx);
+    int64_t offset = o->cold_end;
+
+    while (offset < o->end_offset) {
+        struct hot_segment *segment = NULL;
+        struct hot_segment_info h;
+        int r = hot_segment_find(log->hot, offset, false, &segment, NULL);
+
+        if (r == 0)
+            r = hot_segment_info(segment, &h, NULL);
+        hot_segment_unref(segment);
+        if (r < 0 || h.end_offset <= offset)
+            return;
+        if (o->pending_age_ms == 0)
+            o->pending_age_ms = now > h.append_time ? now - h.append_time : 1;
+        if (h.sealed)
+            o->pending_bytes += h.size;
+        offset = h.end_offset;
+    }
+}
+
 int varve_log_info(struct varve_log *log, struct varve_log_info *info, struct varve_error *err)
 {
     struct varve_log_info o = {0};
@@ -40,6 +69,8 @@ int varve_log_info(struct varve_log *log, struct varve_log_info *info, struct va
     o.pending_age_ms = status.oldest_pending_ms;
     o.pending_bytes = status.pending_bytes;
     o.upload_failures = status.failures;
+    if (!log->tiering && log->hot)
+        info_pending(log, &o);
     base_id_format(&root->log_id, o.id);
     index_manifest_unpin(pin);
     o.size = size;
