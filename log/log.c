@@ -23,6 +23,28 @@ int log_context(const struct varve_log *log, int rc, struct varve_error *err)
     return base_error_context(err, rc, "log %s", log->name);
 }
 
+/* The log start offset never goes back; the hint does not either, whoever is late with an old root.
+ */
+static void raise_start(struct varve_log *log, int64_t offset)
+{
+    int64_t now = atomic_load_explicit(&log->start_offset, memory_order_relaxed);
+
+    while (now < offset &&
+           !atomic_compare_exchange_weak_explicit(&log->start_offset, &now, offset,
+                                                  memory_order_release, memory_order_relaxed))
+        ;
+}
+
+static void raise_generation(struct varve_log *log, uint64_t generation)
+{
+    uint64_t now = atomic_load_explicit(&log->generation, memory_order_relaxed);
+
+    while (now < generation &&
+           !atomic_compare_exchange_weak_explicit(&log->generation, &now, generation,
+                                                  memory_order_release, memory_order_relaxed))
+        ;
+}
+
 static void log_event(void *ctx, const struct tiering_event *e)
 {
     static const enum varve_event_kind kinds[] = {
@@ -30,7 +52,8 @@ static void log_event(void *ctx, const struct tiering_event *e)
         [TIERING_EVICTED] = VARVE_EVENT_EVICTED, [TIERING_TRIMMED] = VARVE_EVENT_TRIMMED,
         [TIERING_DELETED] = VARVE_EVENT_DELETED, [TIERING_STALLED] = VARVE_EVENT_STALLED,
     };
-    const struct varve_store *store = ctx;
+    struct varve_log *log = ctx;
+    const struct varve_store *store = log->store;
     const struct varve_event event = {
         .kind = kinds[e->kind],
         .log_name = e->log_name,
@@ -39,35 +62,62 @@ static void log_event(void *ctx, const struct tiering_event *e)
         .bytes = e->bytes,
     };
 
+    if (e->kind == TIERING_TRIMMED) /* by retention in the background: readers go on behind it */
+        raise_start(log, e->end_offset);
     if (store->event)
         store->event(store->callback_ctx, &event);
 }
 
 /* ---- the current root ---- */
 
+static int take_identity(struct varve_log *log, const struct index_root *root,
+                         struct varve_error *err)
+{
+    if (root->tombstone)
+        return base_fail(err, VARVE_E_NOT_FOUND, "it was deleted");
+    if (!log->identified) { /* while it is opened: nobody else has it yet */
+        log->loader.log_id = root->log_id;
+        log->source.log_id = root->log_id;
+        log->identified = true;
+    }
+    if (!base_id_equal(&log->source.log_id, &root->log_id))
+        return base_fail(err, VARVE_E_NOT_FOUND, "it was deleted and made anew: open it again");
+    return 0;
+}
+
+static int take_config(struct varve_log *log, const struct index_root *root,
+                       struct varve_error *err)
+{
+    struct log_config config;
+    int r = log_config_decode(&config, root->config, root->config_size, err);
+
+    if (r < 0)
+        return r;
+    base_mutex_lock(&log->config_mutex);
+    if (root->generation >= log->config_generation) {
+        log->config = config;
+        log->config_generation = root->generation;
+        atomic_store_explicit(&log->batch_bytes_max, log_config_batch_bytes_max(&config),
+                              memory_order_relaxed);
+    }
+    base_mutex_unlock(&log->config_mutex);
+    return 0;
+}
+
 int log_take_root(struct varve_log *log, struct varve_error *err)
 {
     struct index_root_pin *pin;
     const struct index_root *root;
-    struct log_config config;
     int r = index_manifest_pin(log->manifest, &pin, &root, err);
 
     if (r < 0)
         return log_context(log, r, err);
-    if (root->tombstone) {
-        index_manifest_unpin(pin);
-        return base_fail(err, VARVE_E_NOT_FOUND, "log %s was deleted", log->name);
-    }
-    r = log_config_decode(&config, root->config, root->config_size, err);
+    r = take_identity(log, root, err);
+    if (r == 0)
+        r = take_config(log, root, err);
     if (r == 0) {
-        base_mutex_lock(&log->config_mutex);
-        log->config = config;
-        base_mutex_unlock(&log->config_mutex);
-        atomic_store_explicit(&log->batch_bytes_max, log_config_batch_bytes_max(&config),
-                              memory_order_relaxed);
-        log->loader.log_id = root->log_id;
-        log->source.log_id = root->log_id;
-        atomic_store_explicit(&log->start_offset, root->start_offset, memory_order_release);
+        raise_start(log, root->start_offset);
+        raise_generation(log, root->generation);
     }
     index_manifest_unpin(pin);
     return r < 0 ? log_context(log, r, err) : 0;
@@ -127,6 +177,11 @@ int log_refresh(struct varve_log *log, bool hard, struct varve_error *err)
     if (r == 0)
         r = hot_set_refresh(log->hot, err);
     return r < 0 ? log_context(log, r, err) : 0;
+}
+
+uint64_t log_generation(struct varve_log *log)
+{
+    return atomic_load_explicit(&log->generation, memory_order_acquire);
 }
 
 int64_t log_start(struct varve_log *log)
@@ -193,7 +248,7 @@ static int log_open_hot(struct varve_log *log, enum varve_durability durability,
     return r;
 }
 
-static int log_cold_end(struct varve_log *log, int64_t *ret, struct varve_error *err)
+int log_cold_end(struct varve_log *log, int64_t *ret, struct varve_error *err)
 {
     struct index_root_pin *pin;
     const struct index_root *root;
@@ -204,6 +259,30 @@ static int log_cold_end(struct varve_log *log, int64_t *ret, struct varve_error 
         index_manifest_unpin(pin);
     }
     return r;
+}
+
+/*
+ * A log that only the bucket knows (an adopted bucket, a directory that was thrown away) gets its
+ * directory before its root is kept in it; one that the bucket does not know gets none.
+ */
+static int log_open_dir(struct varve_log *log, struct varve_error *err)
+{
+    const struct base_io *io = log->store->env.io;
+    struct cold_etag etag;
+    struct stat st;
+    void *data = NULL;
+    size_t size;
+    int r = io->stat(io->ctx, log->dir, &st);
+
+    if (r == 0)
+        return 0;
+    if (r != -ENOENT)
+        return base_fail_errno(err, r, "look for %s", log->dir);
+    r = cold_manifest_read_root(log->store->meta, log->name, &data, &size, &etag, err);
+    free(data);
+    if (r == VARVE_E_NOT_FOUND)
+        return base_fail(err, r, "store %s has no log %s", log->store->path, log->name);
+    return r < 0 ? log_context(log, r, err) : base_dir_create(io, log->dir, true, err);
 }
 
 static int log_open_writing(struct varve_log *log, enum varve_durability durability,
@@ -220,13 +299,16 @@ static int log_open_writing(struct varve_log *log, enum varve_durability durabil
         .pool = s->pool,
         .rate = s->rate,
         .event = log_event,
-        .event_ctx = s,
+        .event_ctx = log,
     };
     char *divergent = NULL;
     int64_t end = 0;
     int r;
 
     log_config_policy(&log->config, &options.policy);
+    r = log_open_dir(log, err);
+    if (r < 0)
+        return r;
     r = tiering_log_open(&s->env, &options, s->take_over, &log->tiering, err);
     if (r == VARVE_E_NOT_FOUND)
         return base_fail(err, r, "store %s has no log %s", s->path, log->name);
@@ -235,7 +317,6 @@ static int log_open_writing(struct varve_log *log, enum varve_durability durabil
     if (r == 0) {
         log_config_policy(&log->config, &options.policy);
         tiering_log_set_policy(log->tiering, &options.policy);
-        r = base_dir_create(s->env.io, log->dir, true, err);
     }
     if (r == 0)
         r = log_cold_end(log, &end, err);
@@ -281,6 +362,7 @@ static struct varve_log *log_free(struct varve_log *log)
     hot_set_close(log->hot);
     index_manifest_close(log->manifest);
     base_mutex_deinit(&log->config_mutex);
+    base_mutex_deinit(&log->configure_mutex);
     free(log->name);
     free(log->dir);
     free(log);
@@ -301,6 +383,7 @@ static int log_new(struct varve_store *s, const char *name, struct varve_log **r
         return base_fail(err, VARVE_E_NO_MEMORY, "open log %s: out of memory", name);
     log->store = s;
     base_mutex_init(&log->config_mutex);
+    base_mutex_init(&log->configure_mutex);
     log_config_init(&log->config);
     r = base_format(&log->name, err, "%s", name);
     if (r == 0)
@@ -395,12 +478,50 @@ static int config_apply(struct log_config *c, const struct varve_option *options
     return log_config_check(c, err);
 }
 
+/* Removes the directories of a log that is not there (any more), as far as they are empty. */
+static void remove_empty_dirs(struct varve_store *s, const char *name)
+{
+    char *dir = NULL;
+
+    if (log_store_log_dir(s, name, &dir, NULL) < 0)
+        return;
+    while (strlen(dir) > strlen(s->path) + strlen("/logs") &&
+           s->env.io->rmdir(s->env.io->ctx, dir) == 0)
+        *strrchr(dir, '/') = '\0';
+    free(dir);
+}
+
+static int create_locked(struct varve_store *s, const char *name, const char *config, size_t size,
+                         struct varve_error *err)
+{
+    struct varve_log *log = NULL;
+    struct base_id id;
+    char *dir = NULL;
+    int r;
+
+    if (find_open_locked(s, name))
+        return base_fail(err, VARVE_E_EXISTS, "it exists already");
+    r = log_store_log_dir(s, name, &dir, err);
+    if (r == 0)
+        r = base_dir_create(s->env.io, dir, true, err);
+    free(dir);
+    if (r == 0)
+        r = log_new(s, name, &log, err);
+    if (r == 0) {
+        id = base_id_new(s->env.random);
+        r = tiering_log_create(&s->env, s->meta, log->manifest, name, &id, &s->id, config, size,
+                               err);
+        log_free(log);
+    }
+    if (r < 0 && r != VARVE_E_EXISTS)
+        remove_empty_dirs(s, name);
+    return r;
+}
+
 int varve_log_create(struct varve_store *s, const char *name, const struct varve_option *options,
                      size_t option_count, struct varve_error *err)
 {
-    struct varve_log *log = NULL;
     struct log_config config;
-    struct base_id id;
     char *text = NULL;
     size_t size = 0;
     int r = index_log_name_check(name, strlen(name), err);
@@ -416,22 +537,7 @@ int varve_log_create(struct varve_store *s, const char *name, const struct varve
     if (r < 0)
         return base_error_context(err, r, "create %s", name);
     base_mutex_lock(&s->mutex);
-    if (find_open_locked(s, name))
-        r = base_fail(err, VARVE_E_EXISTS, "it exists already");
-    if (r == 0) {
-        char *dir = NULL;
-        r = log_store_log_dir(s, name, &dir, err);
-        if (r == 0)
-            r = base_dir_create(s->env.io, dir, true, err);
-        free(dir);
-    }
-    if (r == 0)
-        r = log_new(s, name, &log, err);
-    if (r == 0) {
-        id = base_id_new(s->env.random);
-        r = tiering_log_create(&s->env, s->meta, log->manifest, name, &id, &s->id, text, size, err);
-        log_free(log);
-    }
+    r = create_locked(s, name, text, size, err);
     base_mutex_unlock(&s->mutex);
     free(text);
     return r < 0 ? base_error_context(err, r, "create %s", name) : 0;
@@ -463,6 +569,7 @@ int varve_log_configure(struct varve_log *log, const struct varve_option *option
 
     if (r < 0)
         return log_context(log, r, err);
+    base_mutex_lock(&log->configure_mutex);
     base_mutex_lock(&log->config_mutex);
     config = log->config;
     base_mutex_unlock(&log->config_mutex);
@@ -478,13 +585,38 @@ int varve_log_configure(struct varve_log *log, const struct varve_option *option
         hot_set_configure(log->hot, &hot);
         r = log_take_root(log, err);
     }
+    base_mutex_unlock(&log->configure_mutex);
     free(text);
     return r < 0 ? log_context(log, r, err) : 0;
 }
 
-int varve_log_delete(struct varve_store *s, const char *name, struct varve_error *err)
+static int delete_locked(struct varve_store *s, const char *name, struct varve_error *err)
 {
     struct varve_log *log = NULL;
+    char *dir = NULL;
+    int r;
+
+    if (find_open_locked(s, name))
+        return base_fail(err, VARVE_E_BUSY, "it is open");
+    r = log_store_log_dir(s, name, &dir, err);
+    if (r == 0)
+        r = log_new(s, name, &log, err);
+    if (r == 0) {
+        r = log_open_writing(log, VARVE_DURABILITY_OS, err);
+        if (r == 0)
+            r = tiering_log_delete(log->tiering, err);
+        log_free(log);
+    }
+    if (r == 0) { /* the tombstone is durable: what is local is only garbage now */
+        r = base_tree_remove(s->env.io, dir, err);
+        remove_empty_dirs(s, name);
+    }
+    free(dir);
+    return r;
+}
+
+int varve_log_delete(struct varve_store *s, const char *name, struct varve_error *err)
+{
     int r = log_store_check_writable(s, err);
 
     if (r < 0)
@@ -493,22 +625,7 @@ int varve_log_delete(struct varve_store *s, const char *name, struct varve_error
     if (r < 0)
         return r;
     base_mutex_lock(&s->mutex);
-    if (find_open_locked(s, name)) {
-        r = base_fail(err, VARVE_E_BUSY, "it is open");
-    } else {
-        r = log_new(s, name, &log, err);
-        if (r == 0)
-            r = log_open_writing(log, VARVE_DURABILITY_OS, err);
-        if (r == 0)
-            r = tiering_log_delete(log->tiering, err);
-        if (log) {
-            char *dir = strdup(log->dir);
-            log_free(log);
-            if (r == 0 && dir) /* the tombstone is durable: what is local is only garbage now */
-                r = base_tree_remove(s->env.io, dir, err);
-            free(dir);
-        }
-    }
+    r = delete_locked(s, name, err);
     base_mutex_unlock(&s->mutex);
     return r < 0 ? base_error_context(err, r, "delete %s", name) : 0;
 }

@@ -19,15 +19,20 @@ struct varve_log {
     struct tiering_log *tiering; /* NULL when read-only */
     struct hot_set *hot;         /* NULL when nothing is local (an attached bucket) */
 
-    struct base_mutex config_mutex; /* protects `config` */
+    struct base_mutex configure_mutex; /* one varve_log_configure at a time: none loses another's */
+    struct base_mutex config_mutex;    /* protects `config` and `config_generation` */
     struct log_config config;
+    uint64_t config_generation; /* of the root `config` stems from: an older one changes nothing */
     _Atomic size_t batch_bytes_max; /* from config, for the append path; relaxed */
 
+    bool identified; /* loader.log_id and source.log_id are set; they never change afterwards */
+
     /* Hints that spare the readers a pinned root per batch; release/acquire with the root they stem
-     * from. */
+     * from. They only grow. */
     _Atomic int64_t start_offset;
-    _Atomic uint64_t root_seen; /* published generation that `start_offset` was taken at */
-    _Atomic int64_t asked_ns;   /* attached: when the bucket's root was last read (monotonic) */
+    _Atomic uint64_t generation; /* of the newest root looked at */
+    _Atomic uint64_t root_seen;  /* published generation that `start_offset` was taken at */
+    _Atomic int64_t asked_ns;    /* attached: when the bucket's root was last read (monotonic) */
 };
 
 #define LOG_ATTACHED_REFRESH_NS                                                                    \
@@ -45,8 +50,17 @@ int log_refresh(struct varve_log *log, bool hard, struct varve_error *err);
 /* Log start offset as of the last look; cheap. */
 int64_t log_start(struct varve_log *log);
 
-/* Takes start offset and configuration from the manifest's current root. */
+/* Generation of the newest root looked at: changed after a refresh when there was news. */
+uint64_t log_generation(struct varve_log *log);
+
+/*
+ * Takes start offset and configuration from the manifest's current root. VARVE_E_NOT_FOUND: the log
+ * was deleted, or deleted and made anew, since it was opened.
+ */
 int log_take_root(struct varve_log *log, struct varve_error *err);
+
+/* n: where the cold tier ends, by the manifest's current root. */
+int log_cold_end(struct varve_log *log, int64_t *ret, struct varve_error *err);
 
 /* End offset visible to readers, and the floor of the hot tier (the end when there is none). */
 void log_range(struct varve_log *log, int64_t *ret_floor, int64_t *ret_end);

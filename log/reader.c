@@ -21,6 +21,8 @@
 #define READER_MOVES_MAX                                                                           \
     16 /* changes of place within one call before it is an error (I8: never a loop) */
 
+#define READER_TIMEOUT_MS_MAX INT64_C(3155760000000) /* a century: for ever */
+
 enum reader_place { READER_NOWHERE, READER_HOT, READER_COLD };
 
 struct varve_reader {
@@ -32,6 +34,7 @@ struct varve_reader {
     int64_t hot_damaged_to; /* below this offset the hot copy is not used */
     struct hot_reader *hot; /* NULL when nothing is local */
     struct cold_reader *cold;
+    uint64_t cold_generation; /* of the root when it was last placed in the cold tier */
 
     struct record_iterator *records;
     bool in_batch; /* `records` stands in a batch */
@@ -189,6 +192,7 @@ static int reader_place(struct varve_reader *r, struct varve_error *err)
         if (rc != VARVE_E_OUT_OF_RANGE)
             return rc;
     }
+    r->cold_generation = log_generation(r->log);
     rc = cold_reader_seek(r->cold, r->offset, err);
     if (rc == 0)
         r->place = READER_COLD;
@@ -235,6 +239,27 @@ static int hot_step(struct varve_reader *r, const void **ret_data, struct record
     return rc;
 }
 
+/*
+ * The cold copy of r->offset is damaged or missing, as far as this process knows the manifest. A
+ * newer root may have trimmed it, or name a copy that replaced it: then VARVE_E_OUT_OF_RANGE says
+ * to look again. Otherwise it is what it is (I8).
+ */
+static int cold_damaged(struct varve_reader *r, int rc, struct varve_error *err)
+{
+    struct cold_reader *fresh = NULL;
+    uint64_t before = r->cold_generation;
+
+    if (log_refresh(r->log, true, NULL) < 0 || log_generation(r->log) == before)
+        return rc;
+    if (cold_reader_new(r->log->store->fetch, r->log->manifest, &r->log->source, &fresh, NULL) < 0)
+        return rc;
+    (void)err;                 /* says what was met, should the next look not come to pass */
+    cold_reader_free(r->cold); /* it holds on to the old object's table */
+    r->cold = fresh;
+    r->place = READER_NOWHERE;
+    return VARVE_E_OUT_OF_RANGE;
+}
+
 static int cold_step(struct varve_reader *r, const void **ret_data, struct record_batch *ret,
                      struct varve_error *err)
 {
@@ -253,7 +278,7 @@ static int cold_step(struct varve_reader *r, const void **ret_data, struct recor
         r->place = READER_NOWHERE;
         return VARVE_E_OUT_OF_RANGE;
     }
-    return rc;
+    return rc == VARVE_E_CORRUPT ? cold_damaged(r, rc, err) : rc;
 }
 
 /*
@@ -324,7 +349,7 @@ static int64_t reader_deadline(const struct varve_reader *r, int64_t timeout_ms)
 {
     const struct base_clock *clock = r->log->store->env.clock;
 
-    if (timeout_ms < 0)
+    if (timeout_ms < 0 || timeout_ms > READER_TIMEOUT_MS_MAX)
         return -1;
     return clock->mono_ns(clock->ctx) + timeout_ms * 1000000;
 }
@@ -396,6 +421,8 @@ int varve_reader_next(struct varve_reader *r, int64_t timeout_ms, struct varve_r
         int rc;
 
         while (r->in_batch) {
+            if (atomic_load_explicit(&r->interrupted, memory_order_relaxed))
+                return base_fail(err, VARVE_E_CANCELLED, "read %s: interrupted", r->log->name);
             rc = record_iterator_next(r->records, &record, err);
             if (rc == VARVE_E_END) {
                 r->in_batch = false;
@@ -428,34 +455,64 @@ int varve_reader_next(struct varve_reader *r, int64_t timeout_ms, struct varve_r
 
 /* ---- seek by time ---- */
 
+/* One look at both tiers, cold below `border`, hot from there on. */
+static int find_time_once(struct varve_log *log, int64_t timestamp, int64_t border,
+                          int64_t *ret_offset, int64_t *ret_timestamp, struct varve_error *err)
+{
+    int64_t start = log_start(log);
+    int rc = VARVE_E_NOT_FOUND;
+
+    if (start < border)
+        rc = cold_reader_find_time(log->store->fetch, log->manifest, &log->source, timestamp, start,
+                                   border, READER_DECOMPRESSED_MAX, ret_offset, ret_timestamp, err);
+    if (rc == VARVE_E_NOT_FOUND && log->hot)
+        rc = hot_reader_find_time(log->hot, timestamp, start > border ? start : border,
+                                  READER_DECOMPRESSED_MAX, ret_offset, ret_timestamp, err);
+    return rc;
+}
+
+/* Is there news that a failed look may have missed: a trim, a replaced object, an eviction? */
+static bool find_time_news(struct varve_log *log, int64_t floor, uint64_t generation)
+{
+    int64_t floor_now, end;
+
+    if (log_refresh(log, true, NULL) < 0)
+        return false;
+    log_range(log, &floor_now, &end);
+    return floor_now != floor || log_generation(log) != generation;
+}
+
 int varve_log_find_time(struct varve_log *log, int64_t timestamp, int64_t *ret_offset,
                         int64_t *ret_timestamp, struct varve_error *err)
 {
-    int64_t offset = 0, found = 0;
+    int64_t offset = 0, found = 0, cold_end;
     int rc = log_refresh(log, false, err);
 
-    /* The floor may rise between the two looks (eviction): then records moved from the one to the
-     * other, and we look again. */
     for (unsigned i = 0; rc == 0 && i < READER_MOVES_MAX; i++) {
-        int64_t floor, end, floor_after, start = log_start(log);
+        uint64_t generation = log_generation(log);
+        int64_t floor, floor_after, end;
 
         log_range(log, &floor, &end);
-        rc = start < floor ? cold_reader_find_time(log->store->fetch, log->manifest, &log->source,
-                                                   timestamp, start, floor, READER_DECOMPRESSED_MAX,
-                                                   &offset, &found, err)
-                           : VARVE_E_NOT_FOUND;
-        if (rc == VARVE_E_NOT_FOUND && log->hot)
-            rc = hot_reader_find_time(log->hot, timestamp, start > floor ? start : floor,
-                                      READER_DECOMPRESSED_MAX, &offset, &found, err);
-        if (rc == 0 && offset < log_start(log)) {
-            rc = 0;
-            continue; /* trimmed meanwhile */
+        rc = find_time_once(log, timestamp, floor, &offset, &found, err);
+        if ((rc == VARVE_E_CORRUPT || rc == VARVE_E_IO) && log->hot &&
+            log_cold_end(log, &cold_end, NULL) == 0 && cold_end > floor) {
+            /* A damaged local copy is passed over where the cold tier holds the same offsets. */
+            struct varve_error second;
+            int again = find_time_once(log, timestamp, cold_end, &offset, &found, &second);
+            if (again == 0 || again == VARVE_E_NOT_FOUND)
+                rc = again;
         }
         log_range(log, &floor_after, &end);
-        if (floor_after == floor)
+        /* The floor may rise between the two looks (eviction): records moved from the one tier to
+         * the other. Or the answer was trimmed meanwhile. Then we look again. */
+        bool moved = floor_after != floor || (rc == 0 && offset < log_start(log));
+        if (rc == 0 && !moved)
             break;
-        if (rc == VARVE_E_NOT_FOUND || rc == 0 || rc == VARVE_E_OUT_OF_RANGE)
-            rc = log_refresh(log, true, err);
+        if (rc == VARVE_E_STORE || rc == VARVE_E_NO_MEMORY)
+            break;
+        if (!find_time_news(log, floor, generation) && !moved)
+            break;
+        rc = 0;
     }
     if (rc == VARVE_E_NOT_FOUND)
         return base_fail(err, VARVE_E_NOT_FOUND, "log %s: no record at or after timestamp %" PRId64,

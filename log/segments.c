@@ -49,15 +49,18 @@ int varve_log_info(struct varve_log *log, struct varve_log_info *info, struct va
     size_t size = info->size < sizeof(o) ? info->size : sizeof(o);
     int r = log_refresh(log, true, err);
 
-    if (r == 0)
-        r = index_manifest_pin(log->manifest, &pin, &root, err);
-    if (r < 0)
-        return log_context(log, r, err);
+    /* The hot range first: h never passes an n that was durable before (I1), also as seen here. */
     log_range(log, &o.hot_start, &o.end_offset);
     if (log->hot)
         hot_set_range(log->hot, &range);
     if (log->tiering)
         tiering_log_status(log->tiering, &status);
+    if (r == 0)
+        r = index_manifest_pin(log->manifest, &pin, &root, err);
+    if (r < 0)
+        return log_context(log, r, err);
+    if (o.end_offset < root->end_offset) /* appended, sealed and uploaded in between */
+        o.end_offset = root->end_offset;
     o.start_offset = root->start_offset;
     o.cold_end = root->end_offset;
     o.hot_segments = range.segments;
@@ -80,23 +83,37 @@ int varve_log_info(struct varve_log *log, struct varve_log_info *info, struct va
 
 /* ---- the segments of both tiers, merged by offset ---- */
 
+#define MERGE_ROUNDS_MAX 64 /* segments going cold under the walk make it look again */
+
 struct merge {
     struct varve_log *log;
     int (*visit)(void *ctx, const struct varve_segment_info *segment);
     void *ctx;
-    int64_t hot_next; /* hot segments below have been visited */
-    int64_t hot_end;
+    int64_t next;    /* segments below have been visited */
+    int64_t hot_end; /* where the log ended when the walk began */
+    bool ended;      /* visit said so: `visited` is what it returned */
+    int visited;
 };
 
-/* The hot segment at hot_next; VARVE_E_END behind the last one. Empty ones are passed over. */
-static int merge_hot(struct merge *m, struct hot_segment_info *ret, struct varve_error *err)
+/*
+ * The hot segment that holds `offset`, or the first one when that lies above. VARVE_E_END: there is
+ * none (any more). Empty ones do not count.
+ */
+static int merge_hot(struct merge *m, int64_t offset, struct hot_segment_info *ret,
+                     struct varve_error *err)
 {
     struct hot_segment *segment = NULL;
+    struct hot_range range;
     int r;
 
-    if (!m->log->hot || m->hot_next >= m->hot_end)
+    if (!m->log->hot)
         return VARVE_E_END;
-    r = hot_segment_find(m->log->hot, m->hot_next, false, &segment, err);
+    hot_set_range(m->log->hot, &range);
+    if (offset < range.floor)
+        offset = range.floor;
+    if (offset >= m->hot_end || offset >= range.end)
+        return VARVE_E_END;
+    r = hot_segment_find(m->log->hot, offset, false, &segment, err);
     if (r == VARVE_E_OUT_OF_RANGE)
         return VARVE_E_END;
     if (r < 0)
@@ -106,6 +123,14 @@ static int merge_hot(struct merge *m, struct hot_segment_info *ret, struct varve
     if (r == 0 && ret->end_offset <= ret->base_offset)
         return VARVE_E_END;
     return r;
+}
+
+static int merge_visit(struct merge *m, const struct varve_segment_info *info)
+{
+    m->next = info->end_offset;
+    m->visited = m->visit(m->ctx, info);
+    m->ended = m->visited != 0;
+    return m->ended;
 }
 
 static int merge_visit_hot(struct merge *m, const struct hot_segment_info *h)
@@ -120,8 +145,7 @@ static int merge_visit_hot(struct merge *m, const struct hot_segment_info *h)
         .sealed = h->sealed,
     };
 
-    m->hot_next = h->end_offset;
-    return m->visit(m->ctx, &info);
+    return merge_visit(m, &info);
 }
 
 static int merge_cold(void *arg, const struct index_entry *e, struct varve_error *err)
@@ -141,24 +165,33 @@ static int merge_cold(void *arg, const struct index_entry *e, struct varve_error
     char *key = NULL;
     int r;
 
-    if (e->end_offset <= log_start(m->log))
-        return 0; /* cut off, waiting for its deletion */
-    if (e->end_offset > m->hot_next) {
-        r = merge_hot(m, &h, err);
-        if (r < 0 && r != VARVE_E_END)
-            return r;
-        if (r == 0 && h.base_offset == e->base_offset) {
-            info.hot = true;
-            m->hot_next = h.end_offset;
-        }
-    }
+    if (e->end_offset <= m->next)
+        return 0; /* cut off and waiting for its deletion, or visited */
+    r = merge_hot(m, e->base_offset, &h, err);
+    if (r < 0 && r != VARVE_E_END)
+        return r;
+    info.hot = r == 0 && h.base_offset == e->base_offset;
     r = index_key_object(m->log->name, &m->log->source.log_id, e, &key, err);
     if (r < 0)
         return r;
     info.object_key = key;
-    r = m->visit(m->ctx, &info);
+    r = merge_visit(m, &info);
     free(key);
     return r;
+}
+
+/* What is cold from m->next on, then what is hot behind it. */
+static int merge_round(struct merge *m, struct varve_error *err)
+{
+    struct hot_segment_info h;
+    int r = index_manifest_each(m->log->manifest, m->next, merge_cold, m, err);
+
+    while (r == 0 && (r = merge_hot(m, m->next, &h, err)) == 0) {
+        if (h.base_offset > m->next)
+            return 0; /* what lay between was evicted meanwhile: it is in the manifest now (I3) */
+        r = merge_visit_hot(m, &h);
+    }
+    return r == VARVE_E_END ? 0 : r;
 }
 
 int varve_log_each_segment(struct varve_log *log,
@@ -166,16 +199,32 @@ int varve_log_each_segment(struct varve_log *log,
                            void *ctx, struct varve_error *err)
 {
     struct merge m = {.log = log, .visit = visit, .ctx = ctx};
-    struct hot_segment_info h;
-    int r = log_refresh(log, true, err);
+    int64_t floor, end, before = -1;
+    int r = 0;
 
-    if (r < 0)
-        return r;
-    log_range(log, &m.hot_next, &m.hot_end);
-    r = index_manifest_each(log->manifest, log_start(log), merge_cold, &m, err);
-    while (r == 0 && (r = merge_hot(&m, &h, err)) == 0)
-        r = merge_visit_hot(&m, &h);
-    return r == VARVE_E_END ? 0 : r;
+    for (unsigned round = 0; round < MERGE_ROUNDS_MAX; round++) {
+        r = log_refresh(log, true, err);
+        if (r < 0)
+            return r;
+        if (round == 0) {
+            m.next = log_start(log);
+            log_range(log, &floor, &m.hot_end);
+        }
+        r = merge_round(&m, err);
+        if (m.ended)
+            return m.visited;
+        if (r < 0)
+            return log_context(log, r, err);
+        if (m.next >= m.hot_end)
+            break;
+        if (m.next < log_start(log)) /* trimmed under the walk */
+            m.next = log_start(log);
+        log_range(log, &floor, &end);
+        if (m.next == before && m.next < floor && round > 0)
+            m.next = floor; /* a hole: varve_log_verify names it, what lies behind it is shown */
+        before = m.next;
+    }
+    return 0;
 }
 
 /* ---- tier, trim, verify ---- */
