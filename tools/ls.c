@@ -35,6 +35,7 @@ struct listing {
     bool json;
     bool colour;
     bool utf8;
+    bool some_active; /* a segment that is still written was printed */
     size_t columns;
     /* of the segment table */
     int offset_width;
@@ -103,10 +104,10 @@ static void print_time(struct listing *l, int64_t ms)
     tools_output_printf(&l->out, "%-*.*s", l->time_size, l->time_size, text);
 }
 
-/* Characters of a row; the fixed part is tier 4, size 5, stored 6, ratio 5. */
+/* Characters of a row; the fixed part is tier 4, then size 5, stored 6, ratio 5 one space apart. */
 static size_t row_width(const struct listing *l)
 {
-    return (size_t)(2 * l->offset_width + 4 + 2 * l->time_size + 5 + 6 + 5 + 7 * l->gap);
+    return (size_t)(2 * l->offset_width + 4 + 2 * l->time_size + 5 + 1 + 6 + 1 + 5 + 5 * l->gap);
 }
 
 static void segments_layout(struct listing *l, const struct varve_log_info *info)
@@ -132,9 +133,9 @@ static void print_heading(struct listing *l)
     char line[256];
     int g = l->gap, w = l->offset_width, t = l->time_size;
 
-    snprintf(line, sizeof(line), "%*s%*s%*s%*s%-4s%*s%-*s%*s%-*s%*s%5s%*s%6s%*s%5s", w, "FIRST", g,
-             "", w, "END", g, "", "TIER", g, "", t, "FROM", g, "", t, "NEWEST", g, "", "SIZE", g,
-             "", "STORED", g, "", "RATIO");
+    snprintf(line, sizeof(line), "%*s%*s%*s%*s%-4s%*s%-*s%*s%-*s%*s%5s %6s %5s", w, "FIRST", g, "",
+             w, "END", g, "", "TIER", g, "", t, "FROM", g, "", t, "NEWEST", g, "", "SIZE", "STORED",
+             "RATIO");
     paint(l, "\033[1m", line);
     tools_output_char(&l->out, '\n');
 }
@@ -149,13 +150,17 @@ static int print_segment(void *ctx, const struct varve_segment_info *s)
     tools_ratio_short(s->size, s->cold ? s->stored_size : 0, ratio);
     tools_output_printf(&l->out, "%*" PRId64 "%*s%*" PRId64 "%*s", l->offset_width, s->base_offset,
                         l->gap, "", l->offset_width, s->end_offset, l->gap, "");
-    print_tier(l, tier_of(s->hot, s->cold));
+    if (s->sealed)
+        print_tier(l, tier_of(s->hot, s->cold));
+    else
+        paint(l, tier_colours[TIER_HOT], "hot*");
+    l->some_active = l->some_active || !s->sealed;
     pad(l, (size_t)l->gap);
     print_time(l, s->first_timestamp);
     pad(l, (size_t)l->gap);
     print_time(l, s->max_timestamp);
-    tools_output_printf(&l->out, "%*s%5s%*s%6s%*s%5s%s\n", l->gap, "", size, l->gap, "",
-                        s->cold ? stored : "-", l->gap, "", ratio, s->sealed ? "" : " *");
+    tools_output_printf(&l->out, "%*s%5s %6s %5s\n", l->gap, "", size, s->cold ? stored : "-",
+                        ratio);
     l->count++;
     return tools_output_ended(&l->out) ? 1 : 0;
 }
@@ -201,29 +206,42 @@ static void print_log_head(struct listing *l, const struct varve_log_info *info)
     tools_output_char(&l->out, '\n');
 }
 
+/* What a disaster on this machine would cost. */
+static void print_recovery_point(struct listing *l, const struct varve_log_info *info)
+{
+    int64_t from = info->cold_end > info->start_offset ? info->cold_end : info->start_offset;
+    char records[TOOLS_COUNT_SIZE], age[TOOLS_SHORT_SIZE];
+
+    if (info->end_offset <= from) {
+        tools_output_text(&l->out, "recovery point: the end; nothing is local only\n");
+        return;
+    }
+    tools_count_text((uint64_t)(info->end_offset - from), records);
+    tools_age_short(info->pending_age_ms, age);
+    tools_output_printf(&l->out, "recovery point: offset %" PRId64 "; %s records are local only",
+                        from, records);
+    if (info->pending_age_ms > 0)
+        tools_output_printf(&l->out, ", for %s", age);
+    tools_output_char(&l->out, '\n');
+}
+
 static void print_log_foot(struct listing *l, const struct varve_log_info *info)
 {
     char hot[TOOLS_SHORT_SIZE], cold[TOOLS_SHORT_SIZE], stored[TOOLS_SHORT_SIZE];
-    char ratio[TOOLS_SHORT_SIZE], age[TOOLS_SHORT_SIZE], pending[TOOLS_SHORT_SIZE];
+    char ratio[TOOLS_SHORT_SIZE];
 
     tools_size_short(info->hot_bytes, hot);
     tools_size_short(info->cold_bytes, cold);
     tools_size_short(info->cold_stored_bytes, stored);
     tools_ratio_short(info->cold_bytes, info->cold_stored_bytes, ratio);
-    tools_output_printf(&l->out,
-                        "\n%" PRIu64 " hot segment%s %s, %" PRIu64 " cold %s stored as %s (%s)\n",
-                        info->hot_segments, info->hot_segments == 1 ? "" : "s", hot,
-                        info->cold_segments, cold, stored, ratio);
-    if (info->pending_age_ms > 0) {
-        tools_age_short(info->pending_age_ms, age);
-        tools_size_short(info->pending_bytes, pending);
-        tools_output_printf(&l->out, "recovery point: records of the last %s are local only", age);
-        if (info->pending_bytes > 0)
-            tools_output_printf(&l->out, " (%s sealed, waiting for upload)", pending);
-        tools_output_char(&l->out, '\n');
-    } else {
-        tools_output_text(&l->out, "recovery point: now; everything is in the cold tier\n");
-    }
+    tools_output_printf(
+        &l->out, "\nhot %s in %" PRIu64 " segment%s; cold %s in %" PRIu64 ", stored as %s (%s)\n",
+        hot, info->hot_bytes > 0 ? info->hot_segments : 0,
+        info->hot_bytes > 0 && info->hot_segments == 1 ? "" : "s", cold, info->cold_segments,
+        stored, ratio);
+    if (l->some_active)
+        tools_output_text(&l->out, "* still written; --seal lets it be uploaded\n");
+    print_recovery_point(l, info);
     if (info->upload_failures > 0) {
         paint(l, "\033[31m", "uploads fail");
         tools_output_printf(&l->out, ": %" PRIu32 " in a row; they are retried\n",
