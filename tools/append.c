@@ -25,6 +25,8 @@
 #include "tools/session.h"
 
 #define BATCH_BYTES_DEFAULT (64 * 1024)
+#define BATCH_PROBE_BYTES 17 /* of a batch, up to its magic byte */
+#define BATCH_MAGIC 2
 #define SEED_LINES_MAX 1000 /* looked through for the first time that can be parsed */
 
 enum append_format { APPEND_LINES, APPEND_KV, APPEND_JSONL, APPEND_RAW, APPEND_ENVELOPE };
@@ -244,16 +246,19 @@ static int append_raw(struct appending *a, struct varve_error *err)
         size_t size;
         int64_t base;
         struct record_batch batch;
-        int rc = tools_input_peek(&a->in, RECORD_BATCH_PREFIX_SIZE, &data, err);
+        int rc = tools_input_peek(&a->in, BATCH_PROBE_BYTES, &data, err);
 
         if (rc < 0)
             return rc == VARVE_E_END ? 0 : rc;
         size = record_batch_size(data);
-        if (size == 0 || size > a->message_max)
-            return base_fail(err, size == 0 ? VARVE_E_CORRUPT : VARVE_E_TOO_LARGE,
-                             "%s: byte %" PRIu64 ": %s", a->in.name, a->in.bytes,
-                             size == 0 ? "not a record batch v2"
-                                       : "a batch above max.message.bytes");
+        if (size == 0 || data[BATCH_PROBE_BYTES - 1] != BATCH_MAGIC)
+            return base_fail(err, VARVE_E_CORRUPT, "%s: byte %" PRIu64 ": not a record batch v2",
+                             a->in.name, a->in.bytes);
+        if (size > a->message_max)
+            return base_fail(err, VARVE_E_TOO_LARGE,
+                             "%s: byte %" PRIu64 ": a batch of %zu bytes is above "
+                             "max.message.bytes (%zu)",
+                             a->in.name, a->in.bytes, size, a->message_max);
         rc = tools_input_peek(&a->in, size, &data, err);
         if (rc == 0)
             rc = record_batch_decode(data, size, &batch, err);

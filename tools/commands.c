@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "bench/bench.h"
+#include "log/config.h"
 
 #define END                                                                                        \
     {                                                                                              \
@@ -270,6 +271,21 @@ static void option_print(FILE *out, const struct tools_option *o)
     fprintf(out, "%*s%s\n", OPTION_COLUMN - used, "", o->help);
 }
 
+static bool takes_log_options(const struct tools_command *c)
+{
+    for (const struct tools_option *o = c->options; o->name; o++)
+        if (o->kind == TOOLS_PAIR)
+            return true;
+    return false;
+}
+
+static int log_option_print(void *ctx, const char *name, const char *value, bool is_default)
+{
+    (void)is_default;
+    fprintf(ctx, "  %-28s%s\n", name, value);
+    return 0;
+}
+
 void tools_help_command(FILE *out, const struct tools_command *c)
 {
     bool has_options = c->options[0].name != NULL;
@@ -282,4 +298,11 @@ void tools_help_command(FILE *out, const struct tools_command *c)
     for (const struct tools_option *o = c->options; o->name; o++)
         option_print(out, o);
     option_print(out, &(struct tools_option){.name = "help", .letter = 'h', .help = "this text"});
+    if (has_options && takes_log_options(c)) {
+        struct log_config config;
+
+        fputs("\noptions of a log, and their defaults:\n", out);
+        log_config_init(&config);
+        log_config_each(&config, log_option_print, out);
+    }
 }

@@ -1,6 +1,7 @@
 /* Completion for bash and zsh, made from the table of commands. */
 #include <string.h>
 
+#include "log/config.h"
 #include "tools/commands.h"
 
 /* The words of "a|b|c", separated by spaces. */
@@ -11,21 +12,35 @@ static void choices_print(FILE *out, const char *choices)
 }
 
 static const char time_formats[] = "apache iso8601 epoch_ms epoch_s";
-static const char log_options[] =
-    "cleanup.policy= compression.type= file.delete.delay.ms= flush.ms= index.interval.bytes= "
-    "local.retention.bytes= local.retention.ms= max.message.bytes= retention.bytes= retention.ms= "
-    "segment.bytes= segment.ms=";
 
-/* The words that may follow an option of this kind; NULL: file names. */
-static const char *words_of(const struct tools_option *o)
+static int log_option_print(void *ctx, const char *name, const char *value, bool is_default)
 {
-    if (strcmp(o->name, "time-format") == 0)
-        return time_formats;
-    if (o->kind == TOOLS_PLACE)
-        return "start end @";
-    if (o->kind == TOOLS_PAIR)
-        return log_options;
-    return NULL;
+    (void)value;
+    (void)is_default;
+    fprintf(ctx, "%s= ", name);
+    return 0;
+}
+
+/* Names of the options that a log may have, each with its '='. */
+static void log_options_print(FILE *out)
+{
+    struct log_config config;
+
+    log_config_init(&config);
+    log_config_each(&config, log_option_print, out);
+}
+
+/* The words that may follow an option of this kind; nothing: file names. */
+static void words_print(FILE *out, const struct tools_option *o)
+{
+    if (o->choices)
+        choices_print(out, o->choices);
+    else if (strcmp(o->name, "time-format") == 0)
+        fputs(time_formats, out);
+    else if (o->kind == TOOLS_PLACE)
+        fputs("start end @", out);
+    else if (o->kind == TOOLS_PAIR)
+        log_options_print(out);
 }
 
 static void bash_command(FILE *out, const struct tools_command *c)
@@ -38,10 +53,7 @@ static void bash_command(FILE *out, const struct tools_command *c)
         if (o->letter)
             fprintf(out, "|-%c", o->letter);
         fputs(") words=\"", out);
-        if (o->choices)
-            choices_print(out, o->choices);
-        else if (words_of(o))
-            fputs(words_of(o), out);
+        words_print(out, o);
         fputs("\" ;;\n", out);
     }
     fputs("        *) words=\"--help", out);
@@ -113,9 +125,9 @@ static void zsh_option(FILE *out, const struct tools_option *o)
         fputs(":", out);
         zsh_text(out, o->choices ? o->name : o->value);
         fputs(":", out);
-        if (o->choices || words_of(o)) {
+        if (o->choices || o->kind == TOOLS_PLACE || o->kind == TOOLS_PAIR) {
             fputs("(", out);
-            choices_print(out, o->choices ? o->choices : words_of(o));
+            words_print(out, o);
             fputs(")", out);
         }
     }

@@ -1,0 +1,208 @@
+#!/usr/bin/env python3
+"""A log through both tiers: append, tier, evict, read back from wherever it lies."""
+
+import os
+import shutil
+import subprocess
+
+from make_log import make
+from varvetest import *
+
+
+def tiered(d, kind, lines, *options, log="web"):
+    """A store with one log of `kind`, all of it cold. Returns (store, input)."""
+    store, data = os.path.join(d, "s"), make(kind, lines)
+    source = os.path.join(d, "input")
+    with open(source, "wb") as f:
+        f.write(data)
+    how = ["--time-format", "apache"] if kind == "apache" else ["--format", "jsonl"]
+    silent("init", store)
+    silent("append", store, log, source, *how, *options)
+    silent("tier", store, "--seal", "--evict")
+    return store, data
+
+
+def test_an_access_log_comes_back_from_the_cold_tier(d):
+    store, data = tiered(d, "apache", 10000)
+    assert read(store, "web") == data
+    info = ls(store, "web")
+    assert info["hot_bytes"] == 0 and info["cold_end"] == info["end_offset"] == 10000
+    assert {s["tier"] for s in info["segments"]} == {"cold"}
+    assert info["segments"][0]["first_timestamp"] // 1000 in range(1431857103 - 60, 1431857110)
+    assert not hot_segments(store, "web")
+
+
+def test_json_lines_come_back_and_have_their_times(d):
+    store, data = tiered(d, "jsonl", 2000)
+    assert read(store, "web") == data
+    for line in (0, 999, 1999):
+        text = data.splitlines()[line]
+        stamp = json.loads(text)["timestamp"]
+        out = json.loads(read(store, "web", "--from", line, "-n", 1, "--json"))
+        assert out["timestamp"] == stamp and out["value"].encode() == text
+        # Times ascend here, so this is the first record at or after its own time.
+        assert read(store, "web", "--from", "@%d" % stamp, "-n", 1) == text + b"\n"
+
+
+def test_without_the_cold_directory_reading_fails_retriably_and_works_when_it_is_back(d):
+    store, data = tiered(d, "apache", 3000)
+    cold = os.path.join(store, "cold")
+    shutil.move(cold, cold + ".away")
+    empty_cache(store)
+    out, err = run("read", store, "web", expect=RETRIABLE)
+    assert out == b"" and "run it again" in err
+    shutil.move(cold + ".away", cold)
+    assert read(store, "web") == data
+
+
+def test_a_cold_tier_elsewhere_holds_the_objects(d):
+    store, cold = os.path.join(d, "s"), os.path.join(d, "archive")
+    silent("init", store, "--cold", "file://" + cold)
+    silent("append", store, "a/0", stdin=b"one\ntwo\n")
+    silent("tier", store, "a/0", "--seal", "--evict")
+    assert not os.path.exists(os.path.join(store, "cold"))
+    assert any(n.endswith(".zst") for _, _, names in os.walk(cold) for n in names)
+    assert read(store, "a/0") == b"one\ntwo\n"
+
+
+def test_objects_are_zst_files_whose_content_is_the_segments(d):
+    need("zstd")
+    store, source = os.path.join(d, "s"), os.path.join(d, "input")
+    with open(source, "wb") as f:
+        f.write(make("apache", 10000))
+    silent("init", store)
+    silent("append", store, "web", source, "--time-format", "apache", "-o", "segment.bytes=65536")
+    silent("tier", store, "--seal")
+    segments = b"".join(open(p, "rb").read() for p in hot_segments(store, "web"))
+    keep = b""
+    silent("tier", store, "--seal", "--evict")
+    found = objects(store)
+    assert len(found) > 20
+    for path in found:
+        subprocess.run(["zstd", "-lq", path], check=True, capture_output=True)
+        keep += subprocess.run(["zstd", "-dc", path], check=True, capture_output=True).stdout
+    assert keep == segments
+    assert not hot_segments(store, "web")
+
+
+def test_objects_have_a_frame_for_every_two_mebibytes_at_least(d):
+    need("zstd")
+    store, data = tiered(d, "apache", 50000)
+    assert len(data) > 6 << 20
+    for path in objects(store):
+        text = subprocess.run(["zstd", "-lv", path], check=True, capture_output=True, text=True).stdout
+        values = dict(l.split(":", 1) for l in text.splitlines() if ":" in l)
+        frames = int(next(v for k, v in values.items() if "Zstandard Frames" in k))
+        size = int(next(v for k, v in values.items() if "Decompressed Size" in k).split("(")[1].split()[0])
+        assert frames >= size / (2 << 20), (frames, size)
+
+
+def test_one_read_crosses_the_border_of_the_tiers(d):
+    store, data = tiered(d, "apache", 5000, "-o", "segment.bytes=65536")
+    more = make("apache", 5000, seed=2)
+    silent("append", store, "web", "--time-format", "apache", stdin=more)
+    info = ls(store, "web")
+    assert info["cold_end"] >= 5000 and info["hot_bytes"] > 0
+    assert read(store, "web") == data + more
+    lines = (data + more).splitlines(keepends=True)
+    assert read(store, "web", "--from", 4990, "--to", 5010) == b"".join(lines[4990:5010])
+    assert read(store, "web", "--from", 4990, "-n", 20) == b"".join(lines[4990:5010])
+    silent("tier", store)
+    assert {s["tier"] for s in ls(store, "web")["segments"]} >= {"cold", "both"}
+    assert read(store, "web") == data + more
+
+
+def test_a_random_cold_read_is_one_request_of_one_block(d):
+    store, _ = tiered(d, "apache", 50000)
+    largest = 1 << 20
+    for offset in (0, 17, 25000, 49999):
+        empty_cache_blocks(store)
+        _, err = run("read", store, "web", "--from", offset, "-n", 1, "--stats", "--json")
+        s = stats(err)
+        assert s["cold_get_requests"] == 1, s
+        assert s["cold_bytes_received"] <= largest, s
+        assert s["cold_head_requests"] == s["cold_list_requests"] == s["cold_put_requests"] == 0, s
+
+
+def empty_cache_blocks(store):
+    """The block cache only: block tables are kept by the machine that uploaded."""
+    for name in os.listdir(os.path.join(store, "cache")):
+        if name.startswith("blocks"):
+            os.unlink(os.path.join(store, "cache", name))
+
+
+def test_a_random_cold_read_is_one_read_of_the_object_by_strace(d):
+    need("strace")
+    store, _ = tiered(d, "apache", 50000)
+    empty_cache_blocks(store)
+    trace = os.path.join(d, "trace")
+    probe = subprocess.run(["strace", "-o", trace, "true"], capture_output=True)
+    if probe.returncode != 0:
+        raise Skip("strace may not trace here")
+    run("read", store, "web", "--from", 25000, "-n", 1,
+        prefix=["strace", "-f", "-y", "-o", trace, "-e", "trace=read,pread64,preadv,readv"])
+    reads = [l for l in open(trace, errors="replace") if ".zst>" in l and "= 0" not in l.split(")")[-1]]
+    assert len(reads) == 1, reads
+
+
+def test_a_reader_from_the_bucket_url_needs_no_store(d):
+    store, data = tiered(d, "apache", 2000)
+    url = "file://" + os.path.join(store, "cold")
+    assert read(url, "web") == data
+    assert ls(url)["logs"][0]["end_offset"] == 2000
+    assert ls(url, "web")["hot_bytes"] == 0
+    run("verify", url, "--deep")
+    refused(FAILURE, "append", url, "web", stdin=b"no\n")
+
+
+def test_a_trim_moves_the_start_and_what_is_left_stays(d):
+    store, data = tiered(d, "apache", 5000, "-o", "segment.bytes=65536")
+    lines = data.splitlines(keepends=True)
+    silent("trim", store, "web", "--before", 1234)
+    assert ls(store, "web")["start_offset"] == 1234
+    assert read(store, "web") == b"".join(lines[1234:])
+    refused(NOT_FOUND, "read", store, "web", "--from", 1233)
+    silent("trim", store, "web", "--before", 100)  # never moves down
+    assert ls(store, "web")["start_offset"] == 1234
+    silent("trim", store, "web", "--before", "end")
+    assert read(store, "web") == b""
+    silent("append", store, "web", stdin=b"after\n")
+    assert read(store, "web") == b"after\n"
+    assert json.loads(read(store, "web", "--json"))["offset"] == 5000
+    run("verify", store, "--deep")
+
+
+def test_verify_is_clean_all_along(d):
+    store, _ = tiered(d, "apache", 5000, "-o", "segment.bytes=65536")
+    run("verify", store)
+    run("verify", store, "--deep")
+    out = json.loads(run("verify", store, "web", "--deep", "--json")[0])
+    assert out["problems"] == 0, out
+    run("verify", store, "--deep", "--repair")
+
+
+def test_a_deleted_log_is_gone_and_can_be_made_anew(d):
+    store, _ = tiered(d, "apache", 2000)
+    silent("delete", store, "web")
+    refused(NOT_FOUND, "read", store, "web", naming="web")
+    assert ls(store)["logs"] == []
+    assert not objects(store)
+    silent("append", store, "web", stdin=b"new\n")
+    assert read(store, "web") == b"new\n"
+
+
+def test_options_are_shown_and_changed(d):
+    store = os.path.join(d, "s")
+    silent("init", store)
+    silent("create", store, "a", "-o", "segment.bytes=1MiB", "-o", "retention.ms=7d")
+    options = json.loads(run("config", store, "a", "--json")[0])
+    assert options["segment.bytes"] == {"value": "1048576", "default": False}
+    assert options["retention.bytes"]["default"]
+    silent("config", store, "a", "segment.bytes=2MiB", "-o", "retention.ms=-1")
+    options = json.loads(run("config", store, "a", "--json")[0])
+    assert options["segment.bytes"]["value"] == "2097152" and options["retention.ms"]["value"] == "-1"
+    text = run("config", store, "a")[0].decode()
+    assert "* segment.bytes = 2097152\n" in text
+
+
+main()

@@ -1,0 +1,131 @@
+"""What the integration tests share: running the command, a scratch directory, one function per claim.
+
+A test file defines functions that begin with `test_`, each taking a fresh directory, and calls main().
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import traceback
+
+VARVE = os.environ.get("VARVE", "build/tools/varve")
+QUICK = bool(os.environ.get("VARVE_QUICK"))  # sanitized builds: fewer rounds
+
+OK, FAILURE, USAGE, NOT_FOUND, BUSY, CORRUPT, RETRIABLE, NO_SPACE = range(8)
+
+
+class Skip(Exception):
+    """Why this test cannot run here."""
+
+
+def run(*args, stdin=b"", expect=OK, cwd=None, prefix=()):
+    """Runs `varve ARGS`; returns (stdout, stderr text). `expect` is the exit code, None: any."""
+    done = subprocess.run([*prefix, VARVE, *map(str, args)], input=stdin, capture_output=True, cwd=cwd, timeout=300)
+    err = done.stderr.decode(errors="replace")
+    if "Sanitizer" in err:
+        raise AssertionError(err)
+    if expect is not None and done.returncode != expect:
+        raise AssertionError("varve %s: exit %d, expected %d\n%s" % (
+            " ".join(map(str, args)), done.returncode, expect, err))
+    return done.stdout, err
+
+
+def silent(*args, **kwargs):
+    """Runs, and expects not a byte on either output."""
+    out, err = run(*args, **kwargs)
+    assert out == b"" and err == "", (args, out[:200], err)
+
+
+def refused(code, *args, naming=(), **kwargs):
+    """Runs, expects this exit code, and each of `naming` in the message."""
+    out, err = run(*args, expect=code, **kwargs)
+    assert err.startswith("varve: "), err
+    for word in [naming] if isinstance(naming, str) else naming:
+        assert word in err, "%r is not in: %s" % (word, err)
+    return err
+
+
+def start(*args, **kwargs):
+    """Starts `varve ARGS` with pipes; the caller ends it."""
+    return subprocess.Popen([VARVE, *map(str, args)], stdin=kwargs.pop("stdin", subprocess.PIPE),
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs)
+
+
+def ls(store, log=None):
+    """`varve ls --json`, decoded."""
+    return json.loads(run("ls", store, *([log] if log else []), "--json")[0])
+
+
+def read(store, log, *args):
+    return run("read", store, log, *args)[0]
+
+
+def stats(err):
+    """The object that --stats --json put on stderr."""
+    return json.loads(err.strip().splitlines()[-1])
+
+
+def objects(store):
+    """Paths of all segment objects in the store's own cold directory, in offset order."""
+    found = []
+    for folder, _, names in os.walk(os.path.join(store, "cold")):
+        found += [os.path.join(folder, n) for n in names if n.endswith(".zst")]
+    return sorted(found, key=os.path.basename)
+
+
+def hot_dir(store, log):
+    return os.path.join(store, "logs", log, "@")
+
+
+def hot_segments(store, log):
+    """Paths of the log's segment files that hold anything, in offset order."""
+    folder = hot_dir(store, log)
+    names = sorted(n for n in os.listdir(folder) if n.endswith(".log"))
+    return [os.path.join(folder, n) for n in names if os.path.getsize(os.path.join(folder, n))]
+
+
+def empty_cache(store):
+    shutil.rmtree(os.path.join(store, "cache"), ignore_errors=True)
+
+
+def flip(path, pos, mask=0x01):
+    """Flips bits of the byte at `pos` (negative: from the end)."""
+    with open(path, "r+b") as f:
+        size = os.fstat(f.fileno()).st_size
+        f.seek(pos if pos >= 0 else size + pos)
+        byte = f.read(1)[0]
+        f.seek(-1, os.SEEK_CUR)
+        f.write(bytes([byte ^ mask]))
+
+
+def need(command):
+    if not shutil.which(command):
+        raise Skip("%s is not installed" % command)
+
+
+def main():
+    """Runs every test_ function of the calling script, or those named on its command line."""
+    module = sys.modules["__main__"]
+    names = sys.argv[1:] or [n for n in vars(module) if n.startswith("test_")]
+    failed, skipped = [], 0
+    for name in names:
+        scratch = tempfile.mkdtemp(prefix="varve-")
+        try:
+            getattr(module, name)(scratch)
+            print("ok", name, flush=True)
+        except Skip as why:
+            skipped += 1
+            print("skipped", name + ":", why, flush=True)
+        except Exception:
+            traceback.print_exc()
+            failed.append(name)
+            print("FAILED", name, flush=True)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    if failed:
+        sys.exit("failed: " + " ".join(failed))
+    if skipped == len(names):
+        sys.exit(77)
