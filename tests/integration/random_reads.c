@@ -101,7 +101,7 @@ int main(int argc, char **argv)
     struct varve_error err;
     struct side a, b;
     int64_t low, span;
-    int count;
+    int count, rc;
 
     if (argc != 6)
         return 2;
@@ -123,9 +123,12 @@ int main(int argc, char **argv)
     /* Far ahead, where only single outliers are. */
     for (int i = 0; i < count / 10; i++)
         compare_time(&a, &b, low + span + (int64_t)(next_random() % (uint64_t)(20 * span)));
+    /* What was read of a batch already may still come; then it ends instead of waiting. */
     varve_reader_interrupt(a.reader);
-    if (varve_reader_next(a.reader, -1, &first, &err) != VARVE_E_CANCELLED)
-        die("an interrupted reader went on", &err);
+    while ((rc = varve_reader_next(a.reader, -1, &first, &err)) == 0)
+        ;
+    if (rc != VARVE_E_CANCELLED)
+        die("an interrupted reader", &err);
     side_close(&b);
     side_close(&a);
     printf("%d records by offset and %d by time are the same\n", count, count + count / 10);
