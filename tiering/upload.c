@@ -565,12 +565,13 @@ static int block_next(struct passage *p, struct varve_error *err)
         rc = block_walk(p, s, size, err);
     if (rc < 0)
         return rc;
+    size = s->info.raw_size;
     s->done = false;
     e->slot_head = (e->slot_head + 1) % e->slot_count;
     e->slot_used++;
     base_pool_submit(e->t->o.pool, &s->job);
-    base_sha256_update(e->sha, s->raw, s->info.raw_size); /* workers only read it */
-    p->raw_pos += s->info.raw_size;
+    base_sha256_update(e->sha, s->raw, size); /* of the slot, a worker only reads these bytes */
+    p->raw_pos += size;
     return 0;
 }
 
