@@ -10,10 +10,8 @@
 #include "base/error.h"
 #include "tiering/state.h"
 
-/* Whether an upload continues the history at `n` with this chain hash there. It does not when a
- * trim has cut away segments in front of it since. */
-static bool upload_follows(const struct tiering_upload *u, int64_t n,
-                           const uint8_t chain[BASE_SHA256_SIZE])
+bool tiering_upload_follows(const struct tiering_upload *u, int64_t n,
+                            const uint8_t chain[BASE_SHA256_SIZE])
 {
     uint8_t expected[BASE_SHA256_SIZE];
 
@@ -38,7 +36,7 @@ static int uploads_add(struct tiering_log *t, struct index_edit *edit,
 
         if (u->entry.end_offset <= n) /* I1: trimmed meanwhile; discarded, not committed */
             continue;
-        if (!u->stored || !upload_follows(u, n, chain)) /* I4: nothing is skipped */
+        if (!u->stored || !tiering_upload_follows(u, n, chain)) /* I4: nothing is skipped */
             break;
         rc = index_edit_add(edit, &u->entry, err);
         if (rc < 0)
@@ -58,7 +56,7 @@ static bool upload_is_dead(const struct tiering_upload *u, const struct index_ro
 {
     return u->entry.end_offset <= root->end_offset ||
            (u->entry.base_offset <= root->end_offset &&
-            !upload_follows(u, root->end_offset, root->chain_hash));
+            !tiering_upload_follows(u, root->end_offset, root->chain_hash));
 }
 
 static int visit_first(void *arg, const struct index_entry *e, struct varve_error *err)

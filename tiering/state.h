@@ -133,6 +133,11 @@ int tiering_upload_one(struct tiering_log *t, struct hot_segment *segment,
                        struct index_entry *ret_entry, struct varve_error *err);
 void tiering_upload_free(struct tiering_upload *u);
 
+/* Whether an upload continues the history at `n` with this chain hash there. It does not when a
+ * trim has cut away segments in front of it since. (commit.c) */
+bool tiering_upload_follows(const struct tiering_upload *u, int64_t n,
+                            const uint8_t chain[BASE_SHA256_SIZE]);
+
 /* commit.c: one root write that names what is stored. *ret_count: segments. With step_lock held,
  * takes root_lock. */
 int tiering_commit_uploads(struct tiering_log *t, unsigned *ret_count, struct varve_error *err);

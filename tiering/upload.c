@@ -857,10 +857,10 @@ static int upload_next(struct tiering_log *t, int64_t *ret_offset,
     memcpy(ret_chain, root.chain_hash, BASE_SHA256_SIZE);
     base_mutex_lock(&t->lock);
     for (const struct tiering_upload *u = t->uploads; u; u = u->next) {
-        if (u->entry.base_offset > offset)
-            break;
         if (u->entry.end_offset <= offset)
             continue;
+        if (!tiering_upload_follows(u, offset, ret_chain))
+            break; /* none is here yet, or it is of before a trim: uploaded anew */
         offset = u->entry.end_offset;
         memcpy(ret_chain, u->entry.chain_hash, BASE_SHA256_SIZE);
         waiting++;
