@@ -22,80 +22,14 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "cold/object.h"
-#include "tiering/state.h"
+#include "tiering/engine.h"
 
 #define MIB (1024 * 1024)
-#define UPLOAD_SLOTS_MAX 4                    /* blocks between reading and sending */
 #define UPLOAD_WINDOW_BYTES (4 * MIB)         /* of raw blocks: fewer slots for larger blocks */
-#define UPLOAD_SENDERS 2                      /* requests under way */
 #define UPLOAD_PART_BYTES (5 * MIB)           /* of a sender's buffer, unless a store wants more */
 #define UPLOAD_PRIORITY 100                   /* in the pool: after all reading */
 #define UPLOAD_FORGET_AGE_MS (10 * 60 * 1000) /* older segments leave the page cache behind us */
 #define UPLOAD_BLOCK_BYTES_MIN 4096
-
-struct engine;
-
-/* A block on its way: filled by the step's thread, compressed by a worker, taken in order. */
-struct slot {
-    struct base_job job;
-    struct engine *engine;
-    struct cold_compressor *compressor;
-    uint8_t *raw;
-    size_t raw_capacity;
-    struct base_buffer out;
-    struct cold_block_info info;
-    int rc;
-    struct varve_error err;
-    bool done; /* under the engine's lock */
-};
-
-/* A buffer that is filled, then sent as a whole object or as a part. */
-struct sender {
-    struct base_job job;
-    struct engine *engine;
-    uint8_t *buf;
-    size_t size;
-    bool busy; /* under the engine's lock; the rest belongs to the job while it is set */
-    struct tiering_upload *upload;
-    unsigned part_number; /* 0: the whole object */
-    uint64_t pos;
-};
-
-struct engine {
-    struct tiering_log *t;
-    struct tiering_policy policy;
-    size_t block_bytes;
-    size_t part_bytes;
-    bool if_absent;
-    struct slot slots[UPLOAD_SLOTS_MAX];
-    unsigned slot_count;
-    unsigned slot_head; /* next to fill */
-    unsigned slot_used; /* filled and not taken */
-    struct sender senders[UPLOAD_SENDERS];
-    unsigned sender_count;
-    struct sender *current; /* being filled */
-    struct base_pool *send_pool;
-    struct base_sha256 *sha;
-    /* Slots' `done`, senders' `busy`, and of uploads what is said to be the engine's. */
-    struct base_mutex lock;
-    struct base_cond changed;
-};
-
-/* One segment on its way through the engine. */
-struct passage {
-    struct engine *e;
-    struct hot_segment *segment;
-    const struct hot_segment_info *info;
-    struct tiering_upload *upload;
-    struct cold_object_builder *builder;
-    uint64_t raw_pos;    /* read up to here */
-    int64_t offset;      /* of the next batch */
-    uint64_t object_pos; /* blocks stored up to here */
-    uint32_t object_crc; /* of the bytes up to here */
-    int64_t max_timestamp;
-    int64_t first_timestamp;
-};
 
 void tiering_upload_free(struct tiering_upload *u)
 {
@@ -104,271 +38,6 @@ void tiering_upload_free(struct tiering_upload *u)
     free(u->key);
     free(u->parts);
     free(u);
-}
-
-static bool cancelled(const struct engine *e)
-{
-    return atomic_load_explicit(&e->t->cancel, memory_order_relaxed);
-}
-
-/* Sending. */
-
-static void upload_set_error_locked(struct tiering_upload *u, const struct varve_error *err)
-{
-    if (u->err.code == 0)
-        u->err = *err;
-}
-
-/* The key holds our own attempt id, so what is there is ours: an earlier request of this very put
- * whose reply was lost (I7). Its length is compared with the promised one (I9). */
-static int put_confirm(struct cold_store *store, const struct tiering_upload *u, uint64_t size,
-                       struct varve_error *err)
-{
-    struct cold_meta meta;
-    int rc = cold_store_head(store, u->key, &meta, err);
-
-    if (rc < 0)
-        return rc;
-    if (meta.size != size)
-        return base_fail_retriable(err, VARVE_E_STORE,
-                                   "%s: the store holds %llu bytes of it instead of %llu", u->key,
-                                   (unsigned long long)meta.size, (unsigned long long)size);
-    return 0;
-}
-
-static int sender_pace(struct sender *s, struct varve_error *err)
-{
-    for (size_t left = s->size; left > 0;) {
-        size_t step = left < TIERING_RATE_STEP_BYTES ? left : TIERING_RATE_STEP_BYTES;
-
-        if (cancelled(s->engine))
-            return base_fail(err, VARVE_E_CANCELLED, "upload interrupted");
-        tiering_rate_take(s->engine->t->o.rate, step);
-        left -= step;
-    }
-    return 0;
-}
-
-static int sender_send(struct sender *s, struct cold_part *ret_part, struct varve_error *err)
-{
-    struct tiering_upload *u = s->upload;
-    struct cold_store *store = s->engine->t->o.segments;
-    struct iovec body = {.iov_base = s->buf, .iov_len = s->size};
-    struct cold_put how = {
-        .condition = s->engine->if_absent ? COLD_IF_ABSENT : COLD_ALWAYS,
-        .has_crc32c = true,
-    };
-    int rc = sender_pace(s, err);
-
-    if (rc < 0)
-        return rc;
-    if (s->part_number > 0)
-        return cold_store_upload_part(store, u->key, &u->multipart, s->part_number, s->pos, &body,
-                                      1, base_crc32c(0, s->buf, s->size), ret_part, err);
-    how.crc32c = u->entry.object_crc32c;
-    /* I2: the driver proves length and checksum of what it stored. */
-    rc = cold_store_put(store, u->key, &body, 1, &how, NULL, err);
-    if (rc == VARVE_E_PRECONDITION)
-        rc = put_confirm(store, u, s->size, err);
-    return rc;
-}
-
-/* All parts are stored: makes the object of them. */
-static int upload_complete(struct engine *e, struct tiering_upload *u, struct varve_error *err)
-{
-    struct cold_store *store = e->t->o.segments;
-    struct cold_put how = {
-        .condition = e->if_absent ? COLD_IF_ABSENT : COLD_ALWAYS,
-        .has_crc32c = true,
-        .crc32c = u->entry.object_crc32c,
-    };
-    struct cold_caps caps;
-    int rc;
-
-    cold_store_caps(store, &caps);
-    if (!caps.conditional_complete)
-        how.condition = COLD_ALWAYS; /* the key is ours alone */
-    rc = cold_store_upload_complete(store, u->key, &u->multipart, u->parts, u->part_count, &how,
-                                    NULL, err);
-    if (rc == VARVE_E_PRECONDITION)
-        rc = put_confirm(store, u, u->entry.object_size, err);
-    if (rc < 0)
-        (void)cold_store_upload_abort(store, u->key, &u->multipart, NULL);
-    return rc;
-}
-
-/*
- * The last of an upload's parts is over: whichever sender had it completes the object, so that the
- * step's thread fills buffers with the next segment while the store makes this one durable. With
- * the engine's lock held; let go meanwhile.
- */
-static void upload_end_locked(struct engine *e, struct tiering_upload *u)
-{
-    struct varve_error err = {0};
-    bool failed = u->err.code < 0;
-    int rc = 0;
-
-    base_mutex_unlock(&e->lock);
-    if (failed)
-        (void)cold_store_upload_abort(e->t->o.segments, u->key, &u->multipart, NULL);
-    else
-        rc = upload_complete(e, u, &err);
-    base_mutex_lock(&e->lock);
-    if (rc < 0) {
-        err.code = rc;
-        upload_set_error_locked(u, &err);
-    } else if (!failed)
-        u->stored = true;
-}
-
-static void sender_run(struct base_job *job)
-{
-    struct sender *s = (struct sender *)((char *)job - offsetof(struct sender, job));
-    struct engine *e = s->engine;
-    struct tiering_upload *u = s->upload;
-    struct varve_error err = {0};
-    struct cold_part part;
-    int rc = sender_send(s, &part, &err);
-
-    base_mutex_lock(&e->lock);
-    if (rc < 0) {
-        err.code = rc;
-        upload_set_error_locked(u, &err);
-    } else if (s->part_number > 0)
-        u->parts[s->part_number - 1] = part;
-    else
-        u->stored = true;
-    if (u->parts_dispatched && u->sending == 1)
-        upload_end_locked(e, u);
-    u->sending--;
-    s->busy = false;
-    base_cond_broadcast(&e->changed);
-    base_mutex_unlock(&e->lock);
-}
-
-/* The buffer being filled, waiting for a free one. */
-static struct sender *sender_current(struct engine *e)
-{
-    if (e->current)
-        return e->current;
-    base_mutex_lock(&e->lock);
-    while (!e->current) {
-        for (unsigned i = 0; i < e->sender_count && !e->current; i++)
-            if (!e->senders[i].busy)
-                e->current = &e->senders[i];
-        if (!e->current)
-            base_cond_wait(&e->changed, &e->lock);
-    }
-    base_mutex_unlock(&e->lock);
-    e->current->size = 0;
-    return e->current;
-}
-
-static void sender_dispatch(struct engine *e, struct tiering_upload *u, unsigned part_number,
-                            uint64_t pos)
-{
-    struct sender *s = e->current;
-
-    e->current = NULL;
-    s->upload = u;
-    s->part_number = part_number;
-    s->pos = pos;
-    base_mutex_lock(&e->lock);
-    s->busy = true;
-    u->sending++;
-    base_mutex_unlock(&e->lock);
-    base_pool_submit(e->send_pool, &s->job);
-}
-
-/* Waits for the requests of one upload; its first error. */
-static int upload_wait(struct engine *e, struct tiering_upload *u, struct varve_error *err)
-{
-    int rc;
-
-    base_mutex_lock(&e->lock);
-    while (u->sending > 0)
-        base_cond_wait(&e->changed, &e->lock);
-    rc = u->err.code;
-    if (rc < 0 && err)
-        *err = u->err;
-    base_mutex_unlock(&e->lock);
-    return rc;
-}
-
-static int upload_error(struct engine *e, struct tiering_upload *u, struct varve_error *err)
-{
-    int rc;
-
-    base_mutex_lock(&e->lock);
-    rc = u->err.code;
-    if (rc < 0 && err)
-        *err = u->err;
-    base_mutex_unlock(&e->lock);
-    return rc;
-}
-
-/* Sends the current buffer as the next part, beginning the multipart upload with the first. */
-static int part_dispatch(struct passage *p, uint64_t end_pos, bool last, struct varve_error *err)
-{
-    struct engine *e = p->e;
-    struct tiering_upload *u = p->upload;
-    int rc = upload_error(e, u, err);
-
-    if (rc < 0)
-        return rc;
-    if (!u->parted) {
-        rc = cold_store_upload_begin(e->t->o.segments, u->key, &u->multipart, err);
-        if (rc < 0)
-            return rc;
-        u->parted = true;
-    }
-    base_mutex_lock(&e->lock);
-    if (u->part_count == u->part_capacity) {
-        unsigned capacity = u->part_capacity ? u->part_capacity * 2 : 16;
-        struct cold_part *parts = realloc(u->parts, capacity * sizeof(*parts));
-
-        if (parts) {
-            u->parts = parts;
-            u->part_capacity = capacity;
-        } else
-            rc = base_fail(err, VARVE_E_NO_MEMORY, "upload %s: out of memory", u->key);
-    }
-    if (rc == 0) {
-        u->part_count++;
-        u->parts_dispatched = last;
-    }
-    base_mutex_unlock(&e->lock);
-    if (rc == 0)
-        sender_dispatch(e, u, u->part_count, end_pos - e->current->size);
-    return rc;
-}
-
-/* Adds bytes to the object. A full buffer is sent only when more follows: an object of just that
- * size still goes by one put. */
-static int body_add(struct passage *p, const void *data, size_t size, struct varve_error *err)
-{
-    const uint8_t *from = data;
-
-    while (size > 0) {
-        struct sender *s = sender_current(p->e);
-        size_t part = p->e->part_bytes - s->size;
-        int rc;
-
-        if (part == 0) {
-            rc = part_dispatch(p, p->object_pos, false, err);
-            if (rc < 0)
-                return rc;
-            continue;
-        }
-        if (part > size)
-            part = size;
-        memcpy(s->buf + s->size, from, part);
-        s->size += part;
-        p->object_pos += part;
-        from += part;
-        size -= part;
-    }
-    return 0;
 }
 
 /* Blocks. */
@@ -419,7 +88,7 @@ static int slot_take(struct passage *p, struct varve_error *err)
     if (rc < 0)
         return rc;
     p->object_crc = base_crc32c_combine(p->object_crc, s->info.crc32c, s->info.stored_size);
-    return body_add(p, s->out.data, s->out.size, err);
+    return tiering_send_add(p, s->out.data, s->out.size, err);
 }
 
 static int slot_reserve(struct slot *s, size_t size, struct varve_error *err)
@@ -625,16 +294,16 @@ static int object_finish(struct passage *p, const uint8_t previous[BASE_SHA256_S
     entry->index_pos = p->object_pos;
     entry->object_crc32c =
         base_crc32c_combine(p->object_crc, base_crc32c(0, tail, tail_size), tail_size);
-    rc = body_add(p, tail, tail_size, err);
+    rc = tiering_send_add(p, tail, tail_size, err);
     if (rc < 0)
         return rc;
     entry->object_size = p->object_pos;
     cold_fetch_keep_table(p->e->t->o.fetch, &entry->attempt, tail, entry->table_size);
     if (!p->upload->parted) {
-        sender_dispatch(p->e, p->upload, 0, 0);
+        tiering_send_buffer(p->e, p->upload, 0, 0);
         return 0;
     }
-    return part_dispatch(p, p->object_pos, true, err);
+    return tiering_send_part(p, p->object_pos, true, err);
 }
 
 static int segment_pass(struct passage *p, const uint8_t previous[BASE_SHA256_SIZE],
@@ -673,7 +342,7 @@ static void upload_give_up(struct engine *e, struct tiering_upload *u)
 {
     if (e->current)
         e->current->size = 0;
-    (void)upload_wait(e, u, NULL);
+    (void)tiering_send_wait(e, u, NULL);
     if (u->parted && !u->parts_dispatched)
         (void)cold_store_upload_abort(e->t->o.segments, u->key, &u->multipart, NULL);
     base_mutex_lock(&e->lock);
@@ -707,7 +376,7 @@ static int upload_new(struct tiering_log *t, const struct hot_segment_info *info
     return 0;
 }
 
-/* Sends one segment. On success its requests are under way, or over; see upload_wait. */
+/* Sends one segment. On success its requests are under way, or over; see tiering_send_wait. */
 static int upload_segment(struct engine *e, struct hot_segment *segment,
                           const struct hot_segment_info *info, struct tiering_upload *u,
                           const uint8_t previous[BASE_SHA256_SIZE], struct varve_error *err)
@@ -788,7 +457,7 @@ static bool engine_allocate(struct engine *e)
         struct sender *s = &e->senders[i];
 
         s->engine = e;
-        s->job = (struct base_job){.run = sender_run};
+        s->job = (struct base_job){.run = tiering_send_run};
         s->buf = malloc(e->part_bytes);
         if (!s->buf)
             return false;
@@ -1021,7 +690,7 @@ int tiering_upload_one(struct tiering_log *t, struct hot_segment *segment,
         if (rc == 0)
             rc = upload_segment(e, segment, &info, u, previous_chain_hash, err);
         if (rc == 0)
-            rc = upload_wait(e, u, err);
+            rc = tiering_send_wait(e, u, err);
         if (rc == 0)
             *ret_entry = u->entry;
         tiering_upload_free(u);

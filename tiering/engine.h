@@ -1,0 +1,97 @@
+/*
+ * The engine that upload.c drives and send.c sends for; see upload.c. Nothing else includes this.
+ */
+#ifndef TIERING_ENGINE_H
+#define TIERING_ENGINE_H
+
+#include "cold/object.h"
+#include "tiering/state.h"
+
+#define UPLOAD_SLOTS_MAX 4 /* blocks between reading and sending */
+#define UPLOAD_SENDERS 2   /* requests under way */
+
+struct engine;
+
+/* A block on its way: filled by the step's thread, compressed by a worker, taken in order. */
+struct slot {
+    struct base_job job;
+    struct engine *engine;
+    struct cold_compressor *compressor;
+    uint8_t *raw;
+    size_t raw_capacity;
+    struct base_buffer out;
+    struct cold_block_info info;
+    int rc;
+    struct varve_error err;
+    bool done; /* under the engine's lock */
+};
+
+/* A buffer that is filled, then sent as a whole object or as a part. */
+struct sender {
+    struct base_job job;
+    struct engine *engine;
+    uint8_t *buf;
+    size_t size;
+    bool busy; /* under the engine's lock; the rest belongs to the job while it is set */
+    struct tiering_upload *upload;
+    unsigned part_number; /* 0: the whole object */
+    uint64_t pos;
+};
+
+struct engine {
+    struct tiering_log *t;
+    struct tiering_policy policy;
+    size_t block_bytes;
+    size_t part_bytes;
+    bool if_absent;
+    struct slot slots[UPLOAD_SLOTS_MAX];
+    unsigned slot_count;
+    unsigned slot_head; /* next to fill */
+    unsigned slot_used; /* filled and not taken */
+    struct sender senders[UPLOAD_SENDERS];
+    unsigned sender_count;
+    struct sender *current; /* being filled */
+    struct base_pool *send_pool;
+    struct base_sha256 *sha;
+    /* Slots' `done`, senders' `busy`, and of uploads what is said to be the engine's. */
+    struct base_mutex lock;
+    struct base_cond changed;
+};
+
+/* One segment on its way through the engine. */
+struct passage {
+    struct engine *e;
+    struct hot_segment *segment;
+    const struct hot_segment_info *info;
+    struct tiering_upload *upload;
+    struct cold_object_builder *builder;
+    uint64_t raw_pos;    /* read up to here */
+    int64_t offset;      /* of the next batch */
+    uint64_t object_pos; /* blocks stored up to here */
+    uint32_t object_crc; /* of the bytes up to here */
+    int64_t max_timestamp;
+    int64_t first_timestamp;
+};
+
+static inline bool cancelled(const struct engine *e)
+{
+    return atomic_load_explicit(&e->t->cancel, memory_order_relaxed);
+}
+
+/* send.c */
+
+/* Adds bytes to the object. A full buffer is sent only when more follows: an object of just that
+ * size still goes by one put. */
+int tiering_send_add(struct passage *p, const void *data, size_t size, struct varve_error *err);
+/* Sends the current buffer as the next part, beginning the multipart upload with the first. `last`:
+ * whichever sender ends last completes the object. */
+int tiering_send_part(struct passage *p, uint64_t end_pos, bool last, struct varve_error *err);
+/* Sends the current buffer as a whole object (part 0) or as a part. */
+void tiering_send_buffer(struct engine *e, struct tiering_upload *u, unsigned part_number,
+                         uint64_t pos);
+/* Waits for the requests of one upload; its first error. */
+int tiering_send_wait(struct engine *e, struct tiering_upload *u, struct varve_error *err);
+/* The job of a sender. */
+void tiering_send_run(struct base_job *job);
+
+#endif
