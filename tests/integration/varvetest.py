@@ -11,7 +11,12 @@ import sys
 import tempfile
 import traceback
 
-VARVE = os.environ.get("VARVE", "build/tools/varve")
+# meson test sets these; by hand the scripts take what is in build/.
+ROOT = os.environ.setdefault("SOURCE_ROOT", os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+VARVE = os.environ.setdefault("VARVE", os.path.join(ROOT, "build/tools/varve"))
+os.environ.setdefault("RANDOM_READS", os.path.join(ROOT, "build/tests/integration/random_reads"))
+os.environ.setdefault("EXAMPLE", os.path.join(ROOT, "build/docs/example"))
+os.environ.setdefault("LIBVARVE", os.path.join(ROOT, "build/libvarve.so"))
 QUICK = bool(os.environ.get("VARVE_QUICK"))  # sanitized builds: fewer rounds
 
 OK, FAILURE, USAGE, NOT_FOUND, BUSY, CORRUPT, RETRIABLE, NO_SPACE = range(8)
@@ -120,7 +125,7 @@ def main():
             skipped += 1
             print("skipped", name + ":", why, flush=True)
         except Exception:
-            traceback.print_exc()
+            print(traceback.format_exc(limit=-6))
             failed.append(name)
             print("FAILED", name, flush=True)
         finally:

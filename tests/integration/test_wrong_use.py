@@ -1,0 +1,210 @@
+#!/usr/bin/env python3
+"""Wrong use: each is refused by name, with the right exit code, and loses nothing."""
+
+from make_log import make
+from varvetest import *
+
+
+def store_with(d, data=b"one\ntwo\n", *options):
+    store = os.path.join(d, "s")
+    silent("init", store)
+    silent("append", store, "a", *options, stdin=data)
+    return store
+
+
+def test_options_that_do_not_exist_or_cannot_be(d):
+    store = store_with(d)
+    for args, naming in [
+        (["append", store, "a", "--formt", "kv"], "--formt"),
+        (["append", store, "a", "-x"], "-x"),
+        (["append", store, "a", "--format", "xml"], ["--format", "xml"]),
+        (["append", store, "a", "--format"], ["--format", "value"]),
+        (["append", store, "a", "--durability", "maybe"], ["--durability", "maybe"]),
+        (["append", store, "a", "--batch", "-5"], ["--batch", "-5"]),
+        (["append", store, "a", "--batch", "64 K"], ["--batch", "64 K"]),
+        (["append", store, "a", "--linger", "soon"], ["--linger", "soon"]),
+        (["append", store, "a", "--time-format", "nginx"], ["--time-format", "nginx"]),
+        (["append", store, "a", "--time-field", "x"], ["--time-field", "jsonl"]),
+        (["append", store, "a", "--print-offsets=yes"], ["--print-offsets", "no value"]),
+        (["append", store, "a", "-o", "segment.bytes"], ["segment.bytes", "name=value"]),
+        (["append", store, "new", "-o", "segment.byts=5"], "segment.byts"),
+        (["append", store, "new", "-o", "segment.bytes=5"], "segment.bytes"),
+        (["append", store, "a", "-o", "segment.bytes=128KiB"], ["segment.bytes", "varve config"]),
+        (["create", store, "new", "-o", "retention.ms=never"], ["retention.ms", "never"]),
+        (["config", store, "a", "compression.type=rar"], ["compression.type", "rar"]),
+        (["read", store, "a", "-n", "-1"], ["--count", "-1"]),
+        (["read", store, "a", "-n", "99999999999999999999"], "--count"),
+        (["read", store, "a", "--from", "yesterday"], ["--from", "yesterday"]),
+        (["read", store, "a", "--from", "@2015-13-01"], ["--from", "@2015-13-01"]),
+        (["read", store, "a", "--json", "--format", "raw"], ["--json", "raw"]),
+        (["trim", store, "a"], "--before"),
+        (["read", store], "LOG"),
+        (["read", store, "a", "b"], "\"b\""),
+        (["init"], "STORE"),
+    ]:
+        err = refused(USAGE, *args, naming=naming, stdin=b"")
+        assert "varve %s --help" % args[0] in err or "varve config" in err or "option" in err, err
+    out, err = run("frobnicate", expect=USAGE)
+    assert "frobnicate" in err
+    run(expect=USAGE)
+    assert read(store, "a") == b"one\ntwo\n"
+    assert [l["log"] for l in ls(store)["logs"]] == ["a"]
+
+
+def test_log_names_that_cannot_be(d):
+    store = store_with(d)
+    for name in ["", "a" * 250, "..", "a/../b", ".", "a//b", "/a", "a/", "a@b", "@", "a\nb", "a\x7fb", "a\\b",
+                 b"\xff\xfe"]:
+        for command in ("create", "append"):
+            run(command, store, os.fsdecode(name) if isinstance(name, bytes) else name, stdin=b"x\n",
+                expect=None)
+            code = subprocess.run([VARVE, command, store, name], input=b"x\n", capture_output=True)
+            assert code.returncode in (USAGE, FAILURE), (name, code)
+            assert code.stderr.startswith(b"varve: "), (name, code.stderr)
+    silent("create", store, "a" * 249)
+    silent("create", store, "\u00e9/\u20ac/0")
+    assert len(ls(store)["logs"]) == 3
+
+
+def test_things_that_are_not_there(d):
+    store = store_with(d)
+    nowhere = os.path.join(d, "nowhere")
+    for command in (["read", nowhere, "a"], ["append", nowhere, "a"], ["ls", nowhere], ["tier", nowhere],
+                    ["verify", nowhere], ["dump", nowhere], ["config", nowhere, "a"], ["delete", nowhere, "a"]):
+        refused(NOT_FOUND, *command, naming=nowhere)
+    assert not os.path.exists(nowhere)
+    for command in (["read", store, "b"], ["ls", store, "b"], ["tier", store, "b"], ["verify", store, "b"],
+                    ["config", store, "b"], ["trim", store, "b", "--before", "1"], ["delete", store, "b"]):
+        refused(NOT_FOUND, *command, naming="b")
+    refused(NOT_FOUND, "append", store, "a", os.path.join(d, "no-file"), naming="no-file")
+    refused(FAILURE, "append", store, "a", d, naming="directory")
+    refused(NOT_FOUND, "read", store, "a", "--from", 3, naming="3")
+    assert read(store, "a") == b"one\ntwo\n"
+
+
+def test_directories_that_are_no_store(d):
+    plain = os.path.join(d, "plain")
+    os.mkdir(plain)
+    open(os.path.join(plain, "file"), "w").write("mine\n")
+    for command in (["ls", plain], ["append", plain, "a"], ["read", plain, "a"], ["tier", plain]):
+        refused(USAGE, *command, naming=[plain, "store"], stdin=b"x\n")
+    refused(FAILURE, "init", plain, naming=plain)
+    assert os.listdir(plain) == ["file"]
+    store = store_with(d)
+    refused(FAILURE, "init", store, naming=store)
+    assert read(store, "a") == b"one\ntwo\n"
+    other = os.path.join(d, "other")
+    refused(FAILURE, "init", other, "--cold", "file://" + os.path.join(store, "cold"), naming="--adopt")
+    refused(USAGE, "init", os.path.join(d, "third"), "--cold", "ftp://x/y", naming="ftp")
+
+
+def test_a_store_of_a_newer_format(d):
+    store = store_with(d)
+    path = os.path.join(store, "varve-store")
+    text = open(path, "rb").read()
+    lines = text.split(b"\n")
+    lines[0] = b"varve-store 999"
+    body = b"\n".join(lines[:-2]) + b"\n"
+    open(path, "wb").write(body + b"crc32c = %08x\n" % crc32c(body))
+    for command in (["read", store, "a"], ["append", store, "a"], ["ls", store], ["verify", store]):
+        refused(FAILURE, *command, naming=["999"], stdin=b"x\n")
+    open(path, "wb").write(text)
+    assert read(store, "a") == b"one\ntwo\n"
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def test_a_second_writer(d):
+    store = store_with(d)
+    writer = start("append", store, "a", "--print-offsets", bufsize=0)
+    writer.stdin.write(b"three\n")
+    assert writer.stdout.readline() == b"2\n"
+    for command in (["append", store, "a"], ["create", store, "b"], ["tier", store], ["config", store, "a", "segment.ms=1h"],
+                    ["trim", store, "a", "--before", "1"], ["delete", store, "a"], ["verify", store, "--repair"]):
+        refused(BUSY, *command, naming=[str(writer.pid)], stdin=b"x\n")
+    assert read(store, "a") == b"one\ntwo\nthree\n"  # reading goes on beside it
+    run("verify", store)
+    assert len(ls(store)["logs"]) == 1
+    writer.stdin.write(b"four\n")
+    writer.stdin.close()
+    assert writer.wait(timeout=30) == 0
+    assert read(store, "a") == b"one\ntwo\nthree\nfour\n"
+
+
+def test_another_stores_log(d):
+    one, two, cold = os.path.join(d, "one"), os.path.join(d, "two"), "file://" + os.path.join(d, "cold")
+    silent("init", one, "--cold", cold)
+    silent("append", one, "a", stdin=b"one\n")
+    silent("tier", one, "--seal")
+    silent("init", two, "--cold", cold, "--adopt")
+    refused(BUSY, "append", two, "a", stdin=b"x\n", naming=["a", "--take-over"])
+    out, err = run("append", two, "a", "--take-over", stdin=b"two\n")
+    assert "taken over" in err
+    assert read(two, "a") == b"one\ntwo\n"
+    silent("append", one, "b", stdin=b"still mine\n")
+    out, err = run("append", one, "a", stdin=b"late\n", expect=BUSY)
+    assert read(two, "a") == b"one\ntwo\n"
+
+
+def test_a_record_over_the_limit(d):
+    store = store_with(d, b"one\ntwo\n", "-o", "max.message.bytes=100KiB")
+    big = b"x" * 200000
+    err = refused(FAILURE, "append", store, "a", stdin=b"three\n" + big + b"\nnever\n",
+                  naming=["standard input", "line 2", "max.message.bytes"])
+    assert "up to line 1" in err
+    assert read(store, "a") == b"one\ntwo\nthree\n"
+    # A line of exactly the limit is a line; the record around it is not within it.
+    refused(FAILURE, "append", store, "a", stdin=b"y" * 102400 + b"\n", naming="line 1")
+    silent("append", store, "a", stdin=b"y" * 102000 + b"\nlast\n")
+    assert read(store, "a") == b"one\ntwo\nthree\n" + b"y" * 102000 + b"\nlast\n"
+
+
+def test_a_full_disk(d):
+    mountpoint = os.path.join(d, "small")
+    os.mkdir(mountpoint)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", mountpoint], capture_output=True).returncode:
+        raise Skip("mounting a tmpfs is not allowed here")
+    try:
+        store, cold = os.path.join(mountpoint, "s"), os.path.join(d, "cold")
+        silent("init", store, "--cold", "file://" + cold)
+        run("append", store, "a", "-o", "segment.bytes=256KiB", stdin=b"first\n")  # says that it has no cache
+        filler = os.path.join(mountpoint, "filler")
+        try:
+            with open(filler, "wb", buffering=0) as f:
+                while f.write(b"\0" * 65536):
+                    pass
+        except OSError:
+            pass
+        data = b"".join(b"%d %s\n" % (i, b"z" * 400) for i in range(20000))
+        out, err = run("append", store, "a", "--print-offsets", stdin=data, expect=NO_SPACE)
+        assert "space" in err.lower(), err
+        acknowledged = [int(l) for l in out.split()]
+        kept = read(store, "a")  # reads go on
+        lines = [b"first\n"] + data.splitlines(keepends=True)
+        assert kept == b"".join(lines[:len(kept.splitlines())])
+        assert len(kept.splitlines()) >= 1 + len(acknowledged)
+        os.unlink(filler)
+        run("append", store, "a", stdin=b"room again\n")
+        assert read(store, "a") == kept + b"room again\n"
+        run("verify", store, "--deep")
+    finally:
+        subprocess.run(["umount", mountpoint], capture_output=True)
+
+
+def test_output_that_cannot_be_written(d):
+    store = store_with(d, make("apache", 20000))
+    if not os.path.exists("/dev/full"):
+        raise Skip("no /dev/full")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([VARVE, "read", store, "a"], stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == NO_SPACE and b"standard output" in done.stderr, done
+
+
+main()
