@@ -96,6 +96,7 @@ int index_manifest_open(const struct base_env *env, const char *dir, const char 
         return base_fail(err, VARVE_E_NO_MEMORY, "manifest of %s: out of memory", log_name);
     m->env = env;
     m->read_only = options->read_only;
+    m->ignore_damaged = options->ignore_damaged;
     base_mutex_init(&m->change);
     base_mutex_init(&m->lock);
 
@@ -332,6 +333,12 @@ static int refresh_locked(struct index_manifest *m, bool *ret_changed, struct va
     if (index_file_id_equal(&id, &m->root_file))
         return 0;
     rc = index_manifest_map_root(m, &pin, &m->root_file, err);
+    if (rc == VARVE_E_CORRUPT && m->ignore_damaged && m->current != NULL) {
+        /* The root in use came from the bucket, or from the file before it was damaged; a writer
+         * replaces the file with its next root. */
+        m->root_file = id;
+        return 0;
+    }
     if (rc < 0)
         return rc;
 

@@ -18,6 +18,7 @@ struct index_manifest {
     char *root_path;
     char *log_name;
     bool read_only;
+    bool ignore_damaged;
 
     /* One install, refresh or check at a time; protects root_file and the files. Taken before
      * `lock`. */

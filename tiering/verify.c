@@ -494,6 +494,19 @@ static int compare_tiers(struct verify *x, struct hot_segment *segment,
     return 0;
 }
 
+/* What the manifest knows of a segment so damaged that it does not tell its own borders. */
+static void info_of_entry(const struct verify *x, int64_t offset, struct hot_segment_info *info)
+{
+    struct index_entry e;
+
+    if (index_manifest_find_offset(x->v->manifest, offset, &e, NULL) < 0)
+        return;
+    *info = (struct hot_segment_info){.base_offset = e.base_offset,
+                                      .end_offset = e.end_offset,
+                                      .size = e.segment_size,
+                                      .sealed = true};
+}
+
 static void repair_hot(struct verify *x, const struct hot_segment_info *info, const char *path,
                        const struct varve_error *what)
 {
@@ -518,6 +531,8 @@ static int check_hot_segment(struct verify *x, int64_t *offset, struct varve_err
     r = base_format(&path, err, "%s", hot_segment_path(segment));
     if (r == 0)
         r = hot_segment_info(segment, &info, &what);
+    if (r == VARVE_E_CORRUPT || r == VARVE_E_IO)
+        info_of_entry(x, *offset, &info);
     if (r == 0 && info.end_offset > info.base_offset) {
         /* The index is only a cache of the batches: a writer has rebuilt it by now. */
         if (hot_segment_check_index(segment, &what) == VARVE_E_CORRUPT)

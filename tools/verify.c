@@ -47,7 +47,8 @@ static void on_found(void *ctx, const struct varve_finding *f)
     tools_output_text(&v->out, f->kind);
     if (f->repaired)
         tools_output_text(&v->out, " (repaired)");
-    if (f->where) {
+    /* Many texts begin with the name of the file. */
+    if (f->where && (!f->text || strncmp(f->text, f->where, strlen(f->where)) != 0)) {
         tools_output_text(&v->out, ": ");
         tools_output_text(&v->out, f->where);
     }
