@@ -17,7 +17,14 @@ struct base_logger {
     void *ctx;
 };
 
+/*
+ * Formats a message and hands it to the embedder: at once, or, while this thread holds a lock, when
+ * it lets go of its last one. So the embedder's code never runs under a lock, however slow it is.
+ */
 void base_log(const struct base_logger *logger, int level, const char *format, ...)
     VARVE_PRINTF(3, 4);
+
+/* Hands over what this thread has kept back; called by thread.c, with no lock held. */
+void base_log_deliver(void);
 
 #endif

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/error.h"
+#include "base/logger.h"
 
 #define NS_PER_S INT64_C(1000000000)
 #define NAME_SIZE 16 /* the kernel's limit, NUL included */
@@ -37,14 +38,25 @@ void base_mutex_deinit(struct base_mutex *m)
     must(pthread_mutex_destroy(&m->m), "pthread_mutex_destroy");
 }
 
+/* A condition's wait does not change it: the lock is held again when that returns. */
+static _Thread_local unsigned mutexes_held;
+
 void base_mutex_lock(struct base_mutex *m)
 {
     must(pthread_mutex_lock(&m->m), "pthread_mutex_lock");
+    mutexes_held++;
 }
 
 void base_mutex_unlock(struct base_mutex *m)
 {
     must(pthread_mutex_unlock(&m->m), "pthread_mutex_unlock");
+    if (--mutexes_held == 0)
+        base_log_deliver();
+}
+
+unsigned base_mutex_held(void)
+{
+    return mutexes_held;
 }
 
 void base_cond_init(struct base_cond *c)

@@ -22,7 +22,10 @@ struct base_cond {
 void base_mutex_init(struct base_mutex *m);
 void base_mutex_deinit(struct base_mutex *m);
 void base_mutex_lock(struct base_mutex *m);
+/* With the thread's last lock also come the messages that base_log has kept back (logger.h). */
 void base_mutex_unlock(struct base_mutex *m);
+/* How many locks the calling thread holds. What calls the embedder's code asserts that it is 0. */
+unsigned base_mutex_held(void);
 
 void base_cond_init(struct base_cond *c);
 void base_cond_deinit(struct base_cond *c);

@@ -352,7 +352,7 @@ int hot_set_append(struct hot_set *set, const struct hot_append *batches, size_t
     base_mutex_unlock(&set->append);
     if (set->options.durability == HOT_DURABILITY_FSYNC)
         rc = hot_commit_wait_locked(set, generation, err);
-    base_mutex_unlock(&set->lock);
+    hot_set_unlock(set);
     if (rc < 0)
         return rc;
 

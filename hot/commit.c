@@ -161,6 +161,6 @@ int hot_set_sync(struct hot_set *set, struct varve_error *err)
         return base_fail(err, VARVE_E_READ_ONLY, "%s is open for reading", set->dir);
     base_mutex_lock(&set->lock);
     int rc = hot_commit_all_locked(set, err);
-    base_mutex_unlock(&set->lock);
+    hot_set_unlock(set);
     return rc;
 }

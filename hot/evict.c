@@ -48,7 +48,7 @@ static void evict_put_back(struct hot_set *set, struct hot_segment *segment)
     } else {
         hot_segment_unref_locked(segment);
     }
-    base_mutex_unlock(&set->lock);
+    hot_set_unlock(set);
 }
 
 static int evict_below(struct hot_set *set, int64_t offset, bool pinned_too, uint64_t *ret_bytes,
@@ -148,7 +148,7 @@ static int evict_reload(struct hot_set *set, int64_t start_offset,
     set->count = 0;
     set->active = NULL;
     set->dirty_ms = -1;
-    base_mutex_unlock(&set->lock);
+    hot_set_unlock(set);
     set->options.start_offset = start_offset;
     set->cut_due = false;
     int rc = hot_recovery_run(set, old, &report, err);

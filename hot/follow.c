@@ -59,7 +59,7 @@ static int follow_scan_tail(struct hot_set *set, struct hot_segment *last, struc
     }
     base_mutex_lock(&set->lock);
     hot_segment_unref_locked(last);
-    base_mutex_unlock(&set->lock);
+    hot_set_unlock(set);
     return rc;
 }
 
@@ -73,7 +73,7 @@ static void follow_list_free(struct hot_set *set, struct follow_list *list)
     base_mutex_lock(&set->lock);
     for (size_t i = 0; i < list->count; i++)
         hot_segment_unref_locked(list->segments[i]);
-    base_mutex_unlock(&set->lock);
+    hot_set_unlock(set);
     free(list->segments);
     *list = (struct follow_list){0};
 }
@@ -185,7 +185,7 @@ static void follow_adopt(struct hot_set *set, struct follow_list *list,
     }
     hot_set_recount_locked(set);
     base_cond_broadcast(&set->visible);
-    base_mutex_unlock(&set->lock);
+    hot_set_unlock(set);
     free(old.segments);
     *list = (struct follow_list){0};
 }

@@ -7,7 +7,7 @@
  *   set->checkpoint  the checkpoint file
  *   segment->lock    a segment's descriptor while it is opened, and its sparse index
  *   set->lock        the segment list, the visible and the synced end, references, group commit
- * Nothing is read, written or synced under set->lock.
+ * Nothing is read, written, synced or closed for good under set->lock: appends take it.
  */
 #ifndef HOT_INTERNAL_H
 #define HOT_INTERNAL_H
@@ -54,6 +54,7 @@ struct hot_segment {
     char *index_path;
 
     /* Protected by set->lock. */
+    struct hot_segment *next_dead;
     unsigned refs; /* users, and one for the list */
     unsigned pins;
     bool listed;
@@ -145,6 +146,7 @@ struct hot_set {
     size_t count;
     size_t capacity;
     struct hot_segment *active; /* writing: the last one; changed under set->append as well */
+    struct hot_segment *dead;   /* nobody refers to them; freed by the next hot_set_unlock */
     uint64_t sealed_bytes;
     unsigned open_count;
     struct hot_point synced;
@@ -189,7 +191,10 @@ int hot_scan_next(struct hot_scan *scan, const void **ret_data, struct record_ba
 /* segment.c */
 int hot_segment_new(struct hot_set *set, int64_t base_offset, struct hot_segment **ret,
                     struct varve_error *err);
-void hot_segment_unref_locked(struct hot_segment *segment); /* set->lock */
+/* With set->lock held, to be let go of by hot_set_unlock: closing the last descriptor of an
+ * unlinked file frees its blocks, which can take long. */
+void hot_segment_unref_locked(struct hot_segment *segment);
+void hot_set_unlock(struct hot_set *set);
 /* Opens the file if it is not; NOT_FOUND when it has vanished. The caller holds a reference. */
 int hot_segment_open(struct hot_segment *segment, struct varve_error *err);
 struct hot_segment *hot_segment_lookup_locked(struct hot_set *set, int64_t offset);

@@ -47,7 +47,7 @@ static void reader_leave(struct hot_reader *reader)
     base_mutex_lock(&reader->set->lock);
     segment->pins--;
     hot_segment_unref_locked(segment);
-    base_mutex_unlock(&reader->set->lock);
+    hot_set_unlock(reader->set);
     reader->segment = NULL;
 }
 
@@ -295,7 +295,7 @@ static int time_search_set(struct time_search *s, struct hot_set *set, struct va
         base_mutex_lock(&set->lock);
         segment->pins--;
         hot_segment_unref_locked(segment);
-        base_mutex_unlock(&set->lock);
+        hot_set_unlock(set);
         if (rc != VARVE_E_NOT_FOUND)
             return rc;
         offset = info.end_offset;

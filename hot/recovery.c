@@ -225,7 +225,7 @@ static int recovery_cut(struct recovery *r, size_t i, uint64_t pos, uint64_t siz
         set->io->unlink(set->io->ctx, last->index_path);
         set->count--;
         last->listed = false;
-        hot_segment_unref_locked(last);
+        hot_segment_unref(last);
     }
     int rc = base_dir_sync(set->io, set->dir, err);
     if (rc < 0)
@@ -428,7 +428,7 @@ static int recovery_load(struct hot_set *set, const struct hot_names *names,
             return rc;
         rc = hot_set_list_locked(set, segment, err);
         if (rc < 0) {
-            hot_segment_unref_locked(segment);
+            hot_segment_unref(segment);
             return rc;
         }
         rc = set->io->stat(set->io->ctx, segment->path, &st);
@@ -465,7 +465,7 @@ static int recovery_walk(struct recovery *r, struct varve_error *err)
         int rc = hot_segment_open(segment, err);
         if (rc == 0)
             rc = trusted ? recovery_trusted(r, i, err) : recovery_tail(r, i, err);
-        hot_segment_unref_locked(segment);
+        hot_segment_unref(segment);
         if (rc < 0)
             return rc;
     }
@@ -505,7 +505,7 @@ int hot_recovery_run(struct hot_set *set, const struct hot_publication *old,
             return rc;
         rc = hot_set_list_locked(set, first, err);
         if (rc < 0) {
-            hot_segment_unref_locked(first);
+            hot_segment_unref(first);
             return rc;
         }
         set->active = first;

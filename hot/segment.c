@@ -56,6 +56,32 @@ static void segment_close_file(struct hot_segment *segment)
     segment->fd = -1;
 }
 
+/* Nobody else knows the segment any more. */
+static void segment_free(struct hot_segment *segment)
+{
+    const struct base_io *io = segment->set->io;
+    hot_sparse_release_locked(segment);
+    if (segment->fd >= 0)
+        io->close(io->ctx, segment->fd);
+    base_buffer_deinit(&segment->index);
+    base_mutex_deinit(&segment->lock);
+    free(segment->path);
+    free(segment->index_path);
+    free(segment);
+}
+
+void hot_set_unlock(struct hot_set *set)
+{
+    struct hot_segment *dead = set->dead;
+    set->dead = NULL;
+    base_mutex_unlock(&set->lock);
+    while (dead) {
+        struct hot_segment *next = dead->next_dead;
+        segment_free(dead);
+        dead = next;
+    }
+}
+
 void hot_segment_unref_locked(struct hot_segment *segment)
 {
     struct hot_set *set = segment->set;
@@ -65,13 +91,10 @@ void hot_segment_unref_locked(struct hot_segment *segment)
     if (segment->pins > users)
         segment->pins = users;
     if (segment->refs == 0) {
-        hot_sparse_release_locked(segment);
-        segment_close_file(segment);
-        base_buffer_deinit(&segment->index);
-        base_mutex_deinit(&segment->lock);
-        free(segment->path);
-        free(segment->index_path);
-        free(segment);
+        if (segment->fd >= 0)
+            set->open_count--;
+        segment->next_dead = set->dead;
+        set->dead = segment;
         return;
     }
     /* With the list's reference alone nobody is inside, and who comes now waits for set->lock. What
@@ -90,7 +113,7 @@ struct hot_segment *hot_segment_unref(struct hot_segment *segment)
         struct hot_set *set = segment->set;
         base_mutex_lock(&set->lock);
         hot_segment_unref_locked(segment);
-        base_mutex_unlock(&set->lock);
+        hot_set_unlock(set);
     }
     return NULL;
 }
@@ -165,7 +188,7 @@ int hot_segment_find(struct hot_set *set, int64_t offset, bool pin, struct hot_s
         if (pin)
             segment->pins--;
         hot_segment_unref_locked(segment);
-        base_mutex_unlock(&set->lock);
+        hot_set_unlock(set);
         if (rc == VARVE_E_NOT_FOUND) /* evicted meanwhile, perhaps by another process */
             return base_fail(err, VARVE_E_OUT_OF_RANGE, "offset %lld was evicted",
                              (long long)offset);

@@ -95,7 +95,7 @@ static void set_drop_segments(struct hot_set *set)
     }
     set->count = 0;
     set->active = NULL;
-    base_mutex_unlock(&set->lock);
+    hot_set_unlock(set);
 }
 
 struct hot_set *hot_set_abandon(struct hot_set *set)

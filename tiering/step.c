@@ -119,30 +119,30 @@ static void sealed_tell(struct tiering_log *t, int64_t *ret_end)
 static void pending_look(struct tiering_log *t)
 {
     struct tiering_policy policy = tiering_policy_now(t);
-    struct hot_segment_info oldest, active;
+    struct hot_segment_info oldest = {0}, active = {0};
+    bool has_oldest, has_active;
     struct index_root root;
     struct hot_range range;
 
     hot_set_range(t->hot, &range);
     if (tiering_root_get(t, &root, NULL) < 0)
         return;
+    /* Looking may open a file and read it: before `lock`, which is a leaf. */
+    has_oldest = root.end_offset < range.end && hot_info_at(t, root.end_offset, &oldest);
+    has_active = hot_info_at(t, range.end, &active) && active.size > 0;
     base_mutex_lock(&t->lock);
-    if (root.end_offset < range.end && hot_info_at(t, root.end_offset, &oldest)) {
-        if (oldest.base_offset != t->oldest_base) {
-            t->oldest_since = oldest.append_time;
-            if (oldest.base_offset == t->active_base && t->active_since < oldest.append_time)
-                t->oldest_since = t->active_since;
-            t->oldest_base = oldest.base_offset;
-        }
-    } else
-        oldest.sealed = false;
-    if (hot_info_at(t, range.end, &active) && active.size > 0 &&
-        active.base_offset != t->active_base) {
+    if (has_oldest && oldest.base_offset != t->oldest_base) {
+        t->oldest_since = oldest.append_time;
+        if (oldest.base_offset == t->active_base && t->active_since < oldest.append_time)
+            t->oldest_since = t->active_since;
+        t->oldest_base = oldest.base_offset;
+    }
+    if (has_active && active.base_offset != t->active_base) {
         t->active_base = active.base_offset;
         t->active_since = earlier(tiering_now_ms(t), active.append_time);
     }
     base_mutex_unlock(&t->lock);
-    if (oldest.sealed)
+    if (has_oldest && oldest.sealed)
         watchdog_check(t, &oldest, &policy);
     else
         t->stall_told = false;

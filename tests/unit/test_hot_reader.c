@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "base/thread.h"
 #include "record/builder.h"
 #include "tests/support/file.h"
 #include "tests/support/support_hot.h"
@@ -39,6 +40,47 @@ static void batches_larger_than_the_buffer_are_read(void **state)
     support_io_limit_write(e->io, 0);
     assert_int_equal(support_hot_read(set, 0), end + 50);
     hot_set_close(set);
+}
+
+static const struct base_io *real_io;
+static unsigned closed, closed_under_a_lock;
+
+static int counting_close(void *ctx, int fd)
+{
+    closed++;
+    closed_under_a_lock += base_mutex_held() > 0;
+    return real_io->close(ctx, fd);
+}
+
+/* The last close of an unlinked segment gives its blocks back, which takes long for a large one:
+ * appends must not wait for it. */
+static void the_last_reader_of_a_segment_that_is_gone_closes_it_without_a_lock(void **state)
+{
+    struct support_env *e = *state;
+    struct hot_set_options options = support_hot_options();
+    struct hot_reader *reader;
+    struct record_batch batch;
+    const void *data;
+    struct varve_error err;
+    struct base_io io = *e->env.io;
+
+    real_io = e->env.io;
+    io.close = counting_close;
+    e->env.io = &io;
+    struct hot_set *set = support_hot_open(e, &options, NULL);
+    assert_int_equal(support_hot_append(set, 10, 300, &err), 0);
+    assert_int_equal(hot_set_seal(set, &err), 0);
+    assert_int_equal(support_hot_append(set, 10, 300, &err), 0);
+    assert_int_equal(hot_set_sync(set, &err), 0);
+    assert_int_equal(hot_reader_new(set, &reader, &err), 0);
+    assert_int_equal(hot_reader_next(reader, &data, &batch, &err), 0);
+    assert_int_equal(hot_segment_discard(set, 0, &err), 0);
+    closed = closed_under_a_lock = 0;
+    hot_reader_free(reader);
+    assert_int_equal(closed, 1);
+    assert_int_equal(closed_under_a_lock, 0);
+    hot_set_close(set);
+    e->env.io = real_io;
 }
 
 static void a_reader_at_the_end_goes_on_when_more_comes(void **state)
@@ -201,6 +243,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(batches_larger_than_the_buffer_are_read),
         TEST(a_reader_at_the_end_goes_on_when_more_comes),
+        TEST(the_last_reader_of_a_segment_that_is_gone_closes_it_without_a_lock),
         TEST(a_flipped_bit_is_named_and_not_served),
         TEST(a_failed_read_is_an_io_error_and_can_be_repeated),
         TEST(the_first_record_at_or_after_a_time_is_found),
