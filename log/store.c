@@ -24,8 +24,6 @@
 #include "cold/manifest.h"
 #include "log/log.h"
 
-#define SETTINGS_SIZE_MAX (1024 * 1024)
-
 void log_options_copy(void *to, size_t to_size, const void *from)
 {
     size_t size;
@@ -50,294 +48,11 @@ int log_store_log_dir(const struct varve_store *store, const char *name, char **
     return base_format(ret, err, "%s/logs/%s/@", store->path, name);
 }
 
-/* A URL in the settings that is no URL and not absolute lies inside the store's directory. */
-static int store_resolve_url(const char *path, const char *url, char **ret, struct varve_error *err)
+int log_store_resolve_url(const char *path, const char *url, char **ret, struct varve_error *err)
 {
     if (strstr(url, "://") || url[0] == '/')
         return base_format(ret, err, "%s", url);
     return base_format(ret, err, "%s/%s", path, url);
-}
-
-/* ---- names of logs ---- */
-
-struct name_list {
-    char **names;
-    size_t count;
-    size_t capacity;
-    bool failed;
-};
-
-static void name_list_add(struct name_list *l, const char *name, size_t size)
-{
-    if (l->count == l->capacity) {
-        size_t capacity = l->capacity ? l->capacity * 2 : 64;
-        char **names = realloc(l->names, capacity * sizeof(*names));
-        if (!names) {
-            l->failed = true;
-            return;
-        }
-        l->names = names;
-        l->capacity = capacity;
-    }
-    l->names[l->count] = strndup(name, size);
-    if (l->names[l->count])
-        l->count++;
-    else
-        l->failed = true;
-}
-
-static void name_list_deinit(struct name_list *l)
-{
-    for (size_t i = 0; i < l->count; i++)
-        free(l->names[i]);
-    free(l->names);
-}
-
-/* The roots of a listing name the logs. */
-static int each_in_bucket(void *arg, const char *key, const struct cold_meta *meta)
-{
-    static const char head[] = "logs/", tail[] = "/@/root";
-    size_t n = strlen(key);
-
-    (void)meta;
-    if (n > sizeof(head) - 1 + sizeof(tail) - 1 && !strcmp(key + n - (sizeof(tail) - 1), tail))
-        name_list_add(arg, key + sizeof(head) - 1, n - (sizeof(head) - 1) - (sizeof(tail) - 1));
-    return 0;
-}
-
-/* ---- create ---- */
-
-static int visit_any(void *arg, const char *name, bool is_dir)
-{
-    (void)name;
-    (void)is_dir;
-    *(bool *)arg = true;
-    return 1;
-}
-
-/*
- * Nothing may be there, but for what a create that was cut short has left: its draft names the id
- * it had claimed the cold tier with, and this one goes on with that.
- */
-static int create_check_empty(const struct base_env *env, const char *path, const char *file,
-                              const char *draft, struct base_id *id, struct varve_error *err)
-{
-    struct base_settings *settings = NULL;
-    const char *text;
-    void *data = NULL;
-    size_t size;
-    struct stat st;
-    bool any = false;
-    int r = env->io->stat(env->io->ctx, file, &st);
-
-    if (r == 0)
-        return base_fail(err, VARVE_E_EXISTS, "%s is a varve store already", path);
-    if (r != -ENOENT && r != -ENOTDIR)
-        return base_fail_errno(err, r, "look for %s", file);
-    r = base_file_read(env->io, draft, SETTINGS_SIZE_MAX, &data, &size, NULL);
-    if (r == 0) {
-        r = base_settings_decode(data, size, LOG_STORE_MAGIC, LOG_STORE_VERSION, &settings, NULL);
-        text = r == 0 ? base_settings_get(settings, "id") : NULL;
-        any = !text || !base_id_parse(text, strlen(text), id);
-        base_settings_free(settings);
-        free(data);
-        if (!any)
-            return 0;
-    }
-    r = env->io->list(env->io->ctx, path, visit_any, &any);
-    if (r == -ENOTDIR)
-        return base_fail(err, VARVE_E_EXISTS, "%s is a file", path);
-    if (r < 0 && r != -ENOENT)
-        return base_fail_errno(err, r, "look into %s", path);
-    if (any)
-        return base_fail(err, VARVE_E_EXISTS, "%s is not empty and not a varve store", path);
-    return 0;
-}
-
-/* The logs of an adopted cold tier get their (empty) directories, so that they are listed. */
-static int create_adopt(const struct base_env *env, const char *path, struct cold_store *meta,
-                        struct varve_error *err)
-{
-    struct name_list list = {0};
-    int r = cold_store_list_all(meta, "logs/", each_in_bucket, &list, err);
-
-    if (r == 0 && list.failed)
-        r = base_fail(err, VARVE_E_NO_MEMORY, "list the logs of %s: out of memory",
-                      cold_store_url(meta));
-    for (size_t i = 0; r == 0 && i < list.count; i++) {
-        char *dir = NULL;
-        if (index_log_name_check(list.names[i], strlen(list.names[i]), NULL) < 0)
-            continue;
-        r = base_format(&dir, err, "%s/logs/%s/@", path, list.names[i]);
-        if (r == 0)
-            r = base_dir_create(env->io, dir, true, err);
-        free(dir);
-    }
-    name_list_deinit(&list);
-    return r;
-}
-
-/* The cold tier says whose it is: a prefix in use is refused unless it is adopted. */
-static int create_claim_cold(const struct base_env *env, const char *path, const char *url,
-                             bool adopt, const struct base_id *id, struct varve_error *err)
-{
-    struct cold_store *meta = NULL;
-    struct base_id other;
-    const struct cold_store_options options = {.create = true};
-    int r = cold_store_open(env, url, &options, &meta, err);
-
-    if (r < 0)
-        return r;
-    r = cold_identity_create(meta, id, env->clock->wall_ms(env->clock->ctx), err);
-    if (r == VARVE_E_EXISTS) {
-        r = cold_identity_read(meta, &other, err);
-        if (r == 0 && !base_id_equal(&other, id))
-            r = adopt ? create_adopt(env, path, meta, err)
-                      : base_fail(err, VARVE_E_EXISTS,
-                                  "cold tier %s belongs to another store; give --adopt to use it "
-                                  "with this one",
-                                  cold_store_url(meta));
-    }
-    cold_store_close(meta);
-    return r;
-}
-
-static int create_settings(const struct base_env *env, const struct varve_store_options *o,
-                           const struct base_id *id, char **ret, size_t *ret_size,
-                           struct varve_error *err)
-{
-    char text[BASE_ID_TEXT_SIZE];
-    char number[24];
-    struct base_settings *s = base_settings_new();
-    int r;
-
-    if (!s)
-        return base_fail(err, VARVE_E_NO_MEMORY, "out of memory");
-    base_id_format(id, text);
-    r = base_settings_set(s, "id", text, err);
-    if (r == 0) {
-        snprintf(number, sizeof(number), "%" PRId64, env->clock->wall_ms(env->clock->ctx));
-        r = base_settings_set(s, "created", number, err);
-    }
-    if (r == 0)
-        r = base_settings_set(s, "cold", o->cold_url ? o->cold_url : "cold", err);
-    if (r == 0 && o->cold_meta_url)
-        r = base_settings_set(s, "cold.meta", o->cold_meta_url, err);
-    if (r == 0) {
-        snprintf(number, sizeof(number), "%" PRId64,
-                 o->cache_bytes ? o->cache_bytes : LOG_CACHE_BYTES_DEFAULT);
-        r = base_settings_set(s, "cache.bytes", number, err);
-    }
-    if (r == 0)
-        r = base_settings_encode(s, LOG_STORE_MAGIC, LOG_STORE_VERSION, ret, ret_size, err);
-    base_settings_free(s);
-    return r;
-}
-
-/* Relative directories given by a user are meant from where he stands, not from inside the store.
- */
-static int create_absolute_url(const char *url, char **ret, struct varve_error *err)
-{
-    char cwd[4096];
-
-    if (strstr(url, "://") || url[0] == '/')
-        return base_format(ret, err, "%s", url);
-    if (!getcwd(cwd, sizeof(cwd)))
-        return base_fail_errno(err, errno, "find the current directory");
-    return base_format(ret, err, "%s/%s", cwd, url);
-}
-
-/*
- * In this order: the draft of the settings, which makes the id durable; the cold tier, claimed with
- * that id; the settings' name, last: a directory without it is no store. Whatever cuts this short,
- * create can be run again.
- */
-static int create_write(const struct base_env *env, const char *path, const char *file,
-                        const char *draft, const struct varve_store_options *o,
-                        const struct base_id *id, struct varve_error *err)
-{
-    char *url = NULL, *meta = NULL, *logs = NULL, *text = NULL;
-    size_t text_size = 0;
-    int r = base_dir_create(env->io, path, true, err);
-
-    if (r == 0)
-        r = create_settings(env, o, id, &text, &text_size, err);
-    if (r == 0)
-        r = base_file_replace(env->io, draft, text, text_size, true, err);
-    if (r == 0)
-        r = base_format(&logs, err, "%s/logs", path);
-    if (r == 0)
-        r = base_dir_create(env->io, logs, true, err);
-    if (r == 0)
-        r = store_resolve_url(path, o->cold_url ? o->cold_url : "cold", &url, err);
-    if (r == 0 && o->cold_meta_url)
-        r = store_resolve_url(path, o->cold_meta_url, &meta, err);
-    if (r == 0)
-        r = create_claim_cold(env, path, meta ? meta : url, o->adopt, id, err);
-    if (r == 0 && meta) { /* roots lie elsewhere: the segments' place is only made */
-        struct cold_store *segments = NULL;
-        r = cold_store_open(env, url, &(struct cold_store_options){.create = true}, &segments, err);
-        cold_store_close(segments);
-    }
-    if (r == 0) {
-        r = env->io->rename(env->io->ctx, draft, file);
-        if (r < 0)
-            r = base_fail_errno(err, r, "rename %s to %s", draft, file);
-    }
-    if (r == 0)
-        r = base_dir_sync(env->io, path, err);
-    free(url);
-    free(meta);
-    free(logs);
-    free(text);
-    return r;
-}
-
-int log_store_create_env(const struct base_env *env, const char *path,
-                         const struct varve_store_options *options, struct varve_error *err)
-{
-    struct varve_store_options o;
-    struct base_id id = base_id_new(env->random);
-    char *cold = NULL, *meta = NULL, *file = NULL, *draft = NULL;
-    int r;
-
-    log_options_copy(&o, sizeof(o), options);
-    if (!path || !path[0])
-        return base_fail(err, VARVE_E_INVALID, "a store needs a directory");
-    if (strstr(path, "://"))
-        return base_fail(err, VARVE_E_INVALID,
-                         "create store %s: a store is a directory of this machine; the URL is its "
-                         "cold tier's (--cold)",
-                         path);
-    r = base_format(&file, err, "%s/%s", path, LOG_STORE_FILE);
-    if (r == 0)
-        r = base_format(&draft, err, "%s.draft", file);
-    if (r == 0)
-        r = create_check_empty(env, path, file, draft, &id, err);
-    if (r == 0 && o.cold_url) {
-        r = create_absolute_url(o.cold_url, &cold, err);
-        o.cold_url = cold;
-    }
-    if (r == 0 && o.cold_meta_url) {
-        r = create_absolute_url(o.cold_meta_url, &meta, err);
-        o.cold_meta_url = meta;
-    }
-    if (r == 0)
-        r = create_write(env, path, file, draft, &o, &id, err);
-    free(cold);
-    free(meta);
-    free(file);
-    free(draft);
-    return r == 0 ? 0 : base_error_context(err, r, "create store %s", path);
-}
-
-int varve_store_create(const char *path, const struct varve_store_options *options,
-                       struct varve_error *err)
-{
-    struct base_env env;
-
-    base_env_init(&env);
-    return log_store_create_env(&env, path, options, err);
 }
 
 /* ---- open ---- */
@@ -358,7 +73,7 @@ static int open_settings(struct varve_store *s, struct base_settings **ret, stru
     r = base_format(&file, err, "%s/%s", s->path, LOG_STORE_FILE);
     if (r < 0)
         return r;
-    r = base_file_read(s->env.io, file, SETTINGS_SIZE_MAX, &data, &size, err);
+    r = base_file_read(s->env.io, file, LOG_STORE_SETTINGS_MAX, &data, &size, err);
     if (r == VARVE_E_NOT_FOUND || (r < 0 && err->sys_errno == ENOTDIR))
         r = base_fail(err, VARVE_E_INVALID,
                       "%s is not a varve store (make one with `varve init %s`)", s->path, s->path);
@@ -434,7 +149,7 @@ static int open_cold(struct varve_store *s, const char *cold, const char *cold_m
 {
     const struct cold_store_options options = {.read_only = s->read_only};
     char *url = NULL;
-    int r = store_resolve_url(s->path, cold, &url, err);
+    int r = log_store_resolve_url(s->path, cold, &url, err);
 
     if (r == 0)
         r = cold_store_open(&s->env, url, &options, &s->segments, err);
@@ -445,7 +160,7 @@ static int open_cold(struct varve_store *s, const char *cold, const char *cold_m
     if (cold_meta) {
         url = NULL;
         s->meta = NULL;
-        r = store_resolve_url(s->path, cold_meta, &url, err);
+        r = log_store_resolve_url(s->path, cold_meta, &url, err);
         if (r == 0)
             r = cold_store_open(&s->env, url, &options, &s->meta, err);
         free(url);
@@ -617,95 +332,6 @@ struct varve_store *varve_store_close(struct varve_store *s)
     free(s->path);
     free(s);
     return NULL;
-}
-
-/* ---- the logs of a store ---- */
-
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-struct walk {
-    struct varve_store *store;
-    struct name_list *list;
-    const char *name; /* of the directory being walked, "" at the top */
-};
-
-/*
- * A log's directory that is empty is what an adopted bucket's log has here before it is first
- * opened, or what a crash while creating one left: the bucket says. When it cannot be asked the log
- * is named.
- */
-static bool walk_is_log(const struct walk *w, const char *dir)
-{
-    const struct base_io *io = w->store->env.io;
-    struct cold_etag etag;
-    void *data = NULL;
-    size_t size;
-    bool any = false;
-
-    if (io->list(io->ctx, dir, visit_any, &any) < 0 || any)
-        return true;
-    any = cold_manifest_read_root(w->store->meta, w->name, &data, &size, &etag, NULL) !=
-          VARVE_E_NOT_FOUND;
-    free(data);
-    return any;
-}
-
-static int walk_entry(void *arg, const char *entry, bool is_dir)
-{
-    struct walk *w = arg;
-    struct walk inner = {.store = w->store, .list = w->list};
-    const struct base_io *io = w->store->env.io;
-    bool log = !strcmp(entry, "@");
-    char *name = NULL, *dir = NULL;
-    int r = 0;
-
-    if (!is_dir || (log && !w->name[0]))
-        return 0;
-    if (base_format(&name, NULL, "%s%s%s", w->name, w->name[0] ? "/" : "", entry) < 0 ||
-        base_format(&dir, NULL, "%s/logs/%s", w->store->path, name) < 0) {
-        w->list->failed = true;
-    } else if (log) {
-        if (walk_is_log(w, dir))
-            name_list_add(w->list, w->name, strlen(w->name));
-    } else if (strlen(name) <= INDEX_LOG_NAME_MAX) {
-        inner.name = name;
-        r = io->list(io->ctx, dir, walk_entry, &inner);
-    }
-    free(name);
-    free(dir);
-    return r == -ENOENT ? 0 : r;
-}
-
-int varve_store_each_log(struct varve_store *s, int (*visit)(void *ctx, const char *log_name),
-                         void *ctx, struct varve_error *err)
-{
-    struct name_list list = {0};
-    struct walk w = {.store = s, .list = &list, .name = ""};
-    char *dir = NULL;
-    int r;
-
-    if (s->attached) {
-        r = cold_store_list_all(s->meta, "logs/", each_in_bucket, &list, err);
-    } else {
-        r = base_format(&dir, err, "%s/logs", s->path);
-        if (r == 0) {
-            r = s->env.io->list(s->env.io->ctx, dir, walk_entry, &w);
-            if (r < 0)
-                r = base_fail_errno(err, r, "list %s", dir);
-        }
-    }
-    if (r == 0 && list.failed)
-        r = base_fail(err, VARVE_E_NO_MEMORY, "list the logs of %s: out of memory", s->path);
-    if (r == 0 && list.count)
-        qsort(list.names, list.count, sizeof(*list.names), compare_names);
-    for (size_t i = 0; r == 0 && i < list.count; i++)
-        r = visit(ctx, list.names[i]);
-    name_list_deinit(&list);
-    free(dir);
-    return r;
 }
 
 /* ---- statistics ---- */

@@ -14,6 +14,7 @@
 
 #define LOG_STORE_MAGIC "varve-store"
 #define LOG_STORE_VERSION 1
+#define LOG_STORE_SETTINGS_MAX (1024 * 1024) /* bytes of the settings file */
 #define LOG_STORE_FILE "varve-store"
 #define LOG_CACHE_BYTES_DEFAULT (256 * INT64_C(1024) * 1024)
 #define LOG_CACHE_SLOT_BYTES (64 * 1024)
@@ -67,6 +68,10 @@ int log_store_check_writable(const struct varve_store *store, struct varve_error
 /* "<store>/logs/<name>/@": where a log's files lie. *ret is fresh memory. */
 int log_store_log_dir(const struct varve_store *store, const char *name, char **ret,
                       struct varve_error *err);
+
+/* A URL in the settings that is no URL and not absolute lies inside the store's directory. *ret is
+ * fresh memory. */
+int log_store_resolve_url(const char *path, const char *url, char **ret, struct varve_error *err);
 
 /* Copies what the caller's struct (of `size` bytes) and ours share; the rest stays zero. */
 void log_options_copy(void *to, size_t to_size, const void *from);

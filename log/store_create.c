@@ -1,0 +1,241 @@
+/*
+ * Making a store. The settings file comes last, renamed from its draft: a directory without it is
+ * no store, and a create that was cut short can be run again.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "cold/manifest.h"
+#include "log/names.h"
+#include "log/store.h"
+
+/*
+ * Nothing may be there, but for what a create that was cut short has left: its draft names the id
+ * it had claimed the cold tier with, and this one goes on with that.
+ */
+static int create_check_empty(const struct base_env *env, const char *path, const char *file,
+                              const char *draft, struct base_id *id, struct varve_error *err)
+{
+    struct base_settings *settings = NULL;
+    const char *text;
+    void *data = NULL;
+    size_t size;
+    struct stat st;
+    bool any = false;
+    int r = env->io->stat(env->io->ctx, file, &st);
+
+    if (r == 0)
+        return base_fail(err, VARVE_E_EXISTS, "%s is a varve store already", path);
+    if (r != -ENOENT && r != -ENOTDIR)
+        return base_fail_errno(err, r, "look for %s", file);
+    r = base_file_read(env->io, draft, LOG_STORE_SETTINGS_MAX, &data, &size, NULL);
+    if (r == 0) {
+        r = base_settings_decode(data, size, LOG_STORE_MAGIC, LOG_STORE_VERSION, &settings, NULL);
+        text = r == 0 ? base_settings_get(settings, "id") : NULL;
+        any = !text || !base_id_parse(text, strlen(text), id);
+        base_settings_free(settings);
+        free(data);
+        if (!any)
+            return 0;
+    }
+    r = env->io->list(env->io->ctx, path, log_names_visit_any, &any);
+    if (r == -ENOTDIR)
+        return base_fail(err, VARVE_E_EXISTS, "%s is a file", path);
+    if (r < 0 && r != -ENOENT)
+        return base_fail_errno(err, r, "look into %s", path);
+    if (any)
+        return base_fail(err, VARVE_E_EXISTS, "%s is not empty and not a varve store", path);
+    return 0;
+}
+
+/* The logs of an adopted cold tier get their (empty) directories, so that they are listed. */
+static int create_adopt(const struct base_env *env, const char *path, struct cold_store *meta,
+                        struct varve_error *err)
+{
+    struct log_names list = {0};
+    int r = cold_store_list_all(meta, "logs/", log_names_visit_root, &list, err);
+
+    if (r == 0 && list.failed)
+        r = base_fail(err, VARVE_E_NO_MEMORY, "list the logs of %s: out of memory",
+                      cold_store_url(meta));
+    for (size_t i = 0; r == 0 && i < list.count; i++) {
+        char *dir = NULL;
+        if (index_log_name_check(list.names[i], strlen(list.names[i]), NULL) < 0)
+            continue;
+        r = base_format(&dir, err, "%s/logs/%s/@", path, list.names[i]);
+        if (r == 0)
+            r = base_dir_create(env->io, dir, true, err);
+        free(dir);
+    }
+    log_names_deinit(&list);
+    return r;
+}
+
+/* The cold tier says whose it is: a prefix in use is refused unless it is adopted. */
+static int create_claim_cold(const struct base_env *env, const char *path, const char *url,
+                             bool adopt, const struct base_id *id, struct varve_error *err)
+{
+    struct cold_store *meta = NULL;
+    struct base_id other;
+    const struct cold_store_options options = {.create = true};
+    int r = cold_store_open(env, url, &options, &meta, err);
+
+    if (r < 0)
+        return r;
+    r = cold_identity_create(meta, id, env->clock->wall_ms(env->clock->ctx), err);
+    if (r == VARVE_E_EXISTS) {
+        r = cold_identity_read(meta, &other, err);
+        if (r == 0 && !base_id_equal(&other, id))
+            r = adopt ? create_adopt(env, path, meta, err)
+                      : base_fail(err, VARVE_E_EXISTS,
+                                  "cold tier %s belongs to another store; give --adopt to use it "
+                                  "with this one",
+                                  cold_store_url(meta));
+    }
+    cold_store_close(meta);
+    return r;
+}
+
+static int create_settings(const struct base_env *env, const struct varve_store_options *o,
+                           const struct base_id *id, char **ret, size_t *ret_size,
+                           struct varve_error *err)
+{
+    char text[BASE_ID_TEXT_SIZE];
+    char number[24];
+    struct base_settings *s = base_settings_new();
+    int r;
+
+    if (!s)
+        return base_fail(err, VARVE_E_NO_MEMORY, "out of memory");
+    base_id_format(id, text);
+    r = base_settings_set(s, "id", text, err);
+    if (r == 0) {
+        snprintf(number, sizeof(number), "%" PRId64, env->clock->wall_ms(env->clock->ctx));
+        r = base_settings_set(s, "created", number, err);
+    }
+    if (r == 0)
+        r = base_settings_set(s, "cold", o->cold_url ? o->cold_url : "cold", err);
+    if (r == 0 && o->cold_meta_url)
+        r = base_settings_set(s, "cold.meta", o->cold_meta_url, err);
+    if (r == 0) {
+        snprintf(number, sizeof(number), "%" PRId64,
+                 o->cache_bytes ? o->cache_bytes : LOG_CACHE_BYTES_DEFAULT);
+        r = base_settings_set(s, "cache.bytes", number, err);
+    }
+    if (r == 0)
+        r = base_settings_encode(s, LOG_STORE_MAGIC, LOG_STORE_VERSION, ret, ret_size, err);
+    base_settings_free(s);
+    return r;
+}
+
+/* Relative directories given by a user are meant from where he stands, not from inside the store.
+ */
+static int create_absolute_url(const char *url, char **ret, struct varve_error *err)
+{
+    char cwd[4096];
+
+    if (strstr(url, "://") || url[0] == '/')
+        return base_format(ret, err, "%s", url);
+    if (!getcwd(cwd, sizeof(cwd)))
+        return base_fail_errno(err, errno, "find the current directory");
+    return base_format(ret, err, "%s/%s", cwd, url);
+}
+
+/*
+ * In this order: the draft of the settings, which makes the id durable; the cold tier, claimed with
+ * that id; the settings' name, last: a directory without it is no store. Whatever cuts this short,
+ * create can be run again.
+ */
+static int create_write(const struct base_env *env, const char *path, const char *file,
+                        const char *draft, const struct varve_store_options *o,
+                        const struct base_id *id, struct varve_error *err)
+{
+    char *url = NULL, *meta = NULL, *logs = NULL, *text = NULL;
+    size_t text_size = 0;
+    int r = base_dir_create(env->io, path, true, err);
+
+    if (r == 0)
+        r = create_settings(env, o, id, &text, &text_size, err);
+    if (r == 0)
+        r = base_file_replace(env->io, draft, text, text_size, true, err);
+    if (r == 0)
+        r = base_format(&logs, err, "%s/logs", path);
+    if (r == 0)
+        r = base_dir_create(env->io, logs, true, err);
+    if (r == 0)
+        r = log_store_resolve_url(path, o->cold_url ? o->cold_url : "cold", &url, err);
+    if (r == 0 && o->cold_meta_url)
+        r = log_store_resolve_url(path, o->cold_meta_url, &meta, err);
+    if (r == 0)
+        r = create_claim_cold(env, path, meta ? meta : url, o->adopt, id, err);
+    if (r == 0 && meta) { /* roots lie elsewhere: the segments' place is only made */
+        struct cold_store *segments = NULL;
+        r = cold_store_open(env, url, &(struct cold_store_options){.create = true}, &segments, err);
+        cold_store_close(segments);
+    }
+    if (r == 0) {
+        r = env->io->rename(env->io->ctx, draft, file);
+        if (r < 0)
+            r = base_fail_errno(err, r, "rename %s to %s", draft, file);
+    }
+    if (r == 0)
+        r = base_dir_sync(env->io, path, err);
+    free(url);
+    free(meta);
+    free(logs);
+    free(text);
+    return r;
+}
+
+int log_store_create_env(const struct base_env *env, const char *path,
+                         const struct varve_store_options *options, struct varve_error *err)
+{
+    struct varve_store_options o;
+    struct base_id id = base_id_new(env->random);
+    char *cold = NULL, *meta = NULL, *file = NULL, *draft = NULL;
+    int r;
+
+    log_options_copy(&o, sizeof(o), options);
+    if (!path || !path[0])
+        return base_fail(err, VARVE_E_INVALID, "a store needs a directory");
+    if (strstr(path, "://"))
+        return base_fail(err, VARVE_E_INVALID,
+                         "create store %s: a store is a directory of this machine; the URL is its "
+                         "cold tier's (--cold)",
+                         path);
+    r = base_format(&file, err, "%s/%s", path, LOG_STORE_FILE);
+    if (r == 0)
+        r = base_format(&draft, err, "%s.draft", file);
+    if (r == 0)
+        r = create_check_empty(env, path, file, draft, &id, err);
+    if (r == 0 && o.cold_url) {
+        r = create_absolute_url(o.cold_url, &cold, err);
+        o.cold_url = cold;
+    }
+    if (r == 0 && o.cold_meta_url) {
+        r = create_absolute_url(o.cold_meta_url, &meta, err);
+        o.cold_meta_url = meta;
+    }
+    if (r == 0)
+        r = create_write(env, path, file, draft, &o, &id, err);
+    free(cold);
+    free(meta);
+    free(file);
+    free(draft);
+    return r == 0 ? 0 : base_error_context(err, r, "create store %s", path);
+}
+
+int varve_store_create(const char *path, const struct varve_store_options *options,
+                       struct varve_error *err)
+{
+    struct base_env env;
+
+    base_env_init(&env);
+    return log_store_create_env(&env, path, options, err);
+}
