@@ -1,7 +1,11 @@
 #!/usr/bin/env python3
 """The command line: formats byte for byte, times, options, help, completion and man pages."""
 
+import fcntl
+import pty
 import re
+import struct
+import termios
 import time
 
 from make_log import make
@@ -157,6 +161,39 @@ def test_ls_fits_80_columns_without_colours_in_a_pipe(d):
     assert "both" in text and "hot*" in text
 
 
+def on_terminal(*args, **env):
+    """What `varve ARGS` prints when both outputs are a terminal of 80 columns."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    child = subprocess.Popen([VARVE, *map(str, args)], stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs,
+                             env={**os.environ, "TERM": "xterm", "LC_ALL": "C.UTF-8", **env})
+    os.close(theirs)
+    out = b""
+    try:
+        while piece := os.read(ours, 65536):
+            out += piece
+    except OSError:
+        pass  # how a terminal ends
+    os.close(ours)
+    assert child.wait(timeout=60) == 0, out
+    return out.decode()
+
+
+def test_a_terminal_gets_colours_and_progress_bars(d):
+    store = store_with(d, make("apache", 3000), "--time-format", "apache", "-o", "segment.bytes=64KiB")
+    colours = re.compile(r"\033\[[0-9;]*m")
+    bar = on_terminal("tier", store, "--seal")
+    assert "[" in bar and "%" in bar and bar.endswith("\r\033[K"), repr(bar)
+    assert "%" not in on_terminal("tier", store, "--seal", "--quiet")
+    for args in (["ls", store], ["ls", store, "a"]):
+        text = on_terminal(*args)
+        assert colours.search(text)
+        assert all(len(l) <= 80 for l in colours.sub("", text).splitlines()), text
+        assert not colours.search(on_terminal(*args, NO_COLOR="1"))
+    assert "\u2592" in on_terminal("ls", store, "a", NO_COLOR="1")
+    assert "\u2592" not in on_terminal("ls", store, "a", LC_ALL="C")
+
+
 def test_stats_name_each_tier(d):
     store = store_with(d, b"x\n")
     assert all(w in run("read", store, "a", "--stats")[1] for w in ("hot", "cold", "store", "cache"))
@@ -186,6 +223,16 @@ def test_dump_knows_every_kind_of_file(d):
     refused(CORRUPT, "dump", junk, naming=junk)
     flip(hot_segments(store, "a")[0], 200)
     refused(CORRUPT, "dump", hot_segments(store, "a")[0], naming="pos 0")
+
+
+def test_dump_reads_the_golden_file_of_each_format(d):
+    data = os.path.join(os.environ["SOURCE_ROOT"], "tests/data")
+    for name, kind in [("object-v1.zst", "segment object"), ("settings-v1.txt", "settings"),
+                       ("hot/checkpoint-v1.bin", "checkpoint"), ("hot/published-v1.bin", "published"),
+                       ("index/root-v1.bin", "root"), ("index/page-entries-v1.bin", "level 0"),
+                       ("index/page-references-v1.bin", "level 1"), ("index/sparse-v1.bin", "sparse"),
+                       ("record/batch-java-zstd.bin", "zstd")]:
+        assert kind in run("dump", os.path.join(data, name))[0].decode(), name
 
 
 def test_every_command_has_help_completion_and_a_man_page(d):
