@@ -396,7 +396,9 @@ static void check_follows(struct verify *x, const char *key, const struct index_
         snprintf(text, sizeof(text), "the log starts at %" PRId64 ", its first segment at %" PRId64,
                  x->start_offset, e->base_offset);
         found(x, TIERING_FOUND_GAP, key, x->start_offset, false, text);
-    } else if (x->any_entry && e->base_offset != x->next_offset) {
+    } else if (x->any_entry && e->base_offset != x->next_offset &&
+               (e->base_offset < x->next_offset || e->base_offset > x->start_offset)) {
+        /* A hole that a trim beyond n left lies wholly below the start. */
         snprintf(text, sizeof(text), "begins at %" PRId64 " behind a segment that ends at %" PRId64,
                  e->base_offset, x->next_offset);
         found(x, e->base_offset > x->next_offset ? TIERING_FOUND_GAP : TIERING_FOUND_OVERLAP, key,

@@ -130,7 +130,8 @@ static void change(struct model *m)
     } else if (what < 88) {
         support_log_tier(m->log, below(m, 2), true);
     } else if (what < 93) {
-        trim(m, m->start + (int64_t)below(m, (uint64_t)(m->end - m->start) / 8 + 1));
+        uint64_t share = below(m, 6) ? 8 : 1; /* now and then also what is only local */
+        trim(m, m->start + (int64_t)below(m, (uint64_t)(m->end - m->start) / share + 1));
     } else if (what < 96) {
         m->reader = varve_reader_close(m->reader);
         m->log = varve_log_close(m->log);
@@ -330,6 +331,8 @@ static void whatever_is_done_to_a_log_reads_equal_the_model(struct support_env *
     for (int round = 0; round < 120; round++) {
         change(&m);
         read_some(&m, 25);
+        if (round % 10 == 9)
+            check_whole(&m);
     }
     check_whole(&m);
     assert_int_equal(support_store_stats(m.store).cold_failures, 0);
@@ -346,9 +349,10 @@ static void reads_equal_the_model_seed_2(void **state)
     whatever_is_done_to_a_log_reads_equal_the_model(*state, 2);
 }
 
-static void reads_equal_the_model_seed_3(void **state)
+/* Once, a hole that a trim beyond the cold tier had left was called a gap. */
+static void reads_equal_the_model_seed_28(void **state)
 {
-    whatever_is_done_to_a_log_reads_equal_the_model(*state, 3);
+    whatever_is_done_to_a_log_reads_equal_the_model(*state, 28);
 }
 
 /* Half evicted, half hot, then ten thousand random reads; then with everything trimmed up to and
@@ -446,7 +450,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         support_env_test(reads_equal_the_model_seed_1),
         support_env_test(reads_equal_the_model_seed_2),
-        support_env_test(reads_equal_the_model_seed_3),
+        support_env_test(reads_equal_the_model_seed_28),
         support_env_test(ten_thousand_random_reads_of_a_half_evicted_log),
         support_env_test(a_cold_random_read_is_exactly_one_request),
         support_env_test(a_cold_read_by_time_is_one_request_too),
