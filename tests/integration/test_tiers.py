@@ -133,6 +133,8 @@ def empty_cache_blocks(store):
 
 def test_a_random_cold_read_is_one_read_of_the_object_by_strace(d):
     need("strace")
+    if QUICK:
+        raise Skip("strace and sanitizers do not go together")
     store, _ = tiered(d, "apache", 50000)
     empty_cache_blocks(store)
     trace = os.path.join(d, "trace")

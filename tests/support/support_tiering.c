@@ -282,7 +282,8 @@ static int open_caches(struct support_tiering *r, struct varve_error *err)
     if (rc == 0)
         rc = cold_cache_open(&r->e->env, r->local_path, "blocks", 0, 4096, &r->blocks, err);
     if (rc == 0)
-        rc = cold_cache_open(&r->e->env, r->local_path, "tables", 1024 * 1024, 4096, &r->tables, err);
+        rc = cold_cache_open(&r->e->env, r->local_path, "tables", 1024 * 1024, 4096, &r->tables,
+                             err);
     options.pool = r->pool;
     options.blocks = r->blocks;
     options.tables = r->tables;
@@ -401,8 +402,9 @@ int support_tiering_append(struct support_tiering *r, size_t size, int64_t times
                          : (uint8_t)("abcdefgh"[i % 8] + (i / 64 + r->batch_count) % 8);
     must(varve_batch_new(VARVE_CODEC_NONE, 0, 2 * size + 4096, &batch, NULL) == 0);
     for (int i = 0; i < 3; i++) {
-        struct varve_record record = {
-            .timestamp = timestamp, .value = value + (size_t)i * (size / 3), .value_size = size / 3};
+        struct varve_record record = {.timestamp = timestamp,
+                                      .value = value + (size_t)i * (size / 3),
+                                      .value_size = size / 3};
 
         must(varve_batch_add(batch, &record, NULL) == 0);
     }
