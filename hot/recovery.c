@@ -447,10 +447,27 @@ static int recovery_load(struct hot_set *set, const struct hot_names *names,
     return 0;
 }
 
+/* A segment that is damaged, or in front of one that is missing: as its name and its successor's
+ * say. Who reads it meets the damage, and finds its offsets in the cold tier. */
+static void recovery_leave(struct hot_segment *segment, int64_t end_offset)
+{
+    struct stat st;
+    base_mutex_lock(&segment->lock);
+    hot_sparse_release_locked(segment);
+    base_mutex_unlock(&segment->lock);
+    if (segment->fd >= 0 && segment->set->io->fstat(segment->set->io->ctx, segment->fd, &st) == 0)
+        segment->visible.size = (uint64_t)st.st_size;
+    segment->visible.end_offset = end_offset;
+    segment->stamps_known = false;
+    segment->synced = true;
+}
+
 static int recovery_walk(struct recovery *r, struct varve_error *err)
 {
     struct hot_set *set = r->set;
-    if (r->border_known && set->count > 0 &&
+    int64_t held_elsewhere = set->options.start_offset;
+    struct varve_error why = {0};
+    if (r->border_known && set->count > 0 && r->border.end_offset > held_elsewhere &&
         r->vouched.base_offset > set->segments[set->count - 1]->base_offset)
         return base_fail(err, VARVE_E_CORRUPT, "%s: segment %020lld.log is missing", set->dir,
                          (long long)r->vouched.base_offset);
@@ -462,12 +479,22 @@ static int recovery_walk(struct recovery *r, struct varve_error *err)
                         (segment->base_offset == r->vouched.base_offset &&
                          segment->visible.size == r->vouched.size));
         segment->refs++;
-        int rc = hot_segment_open(segment, err);
+        int rc = hot_segment_open(segment, &why);
         if (rc == 0)
-            rc = trusted ? recovery_trusted(r, i, err) : recovery_tail(r, i, err);
+            rc = trusted ? recovery_trusted(r, i, &why) : recovery_tail(r, i, &why);
+        if (rc == VARVE_E_CORRUPT && !last && set->segments[i + 1]->base_offset <= held_elsewhere) {
+            base_log(&set->env->logger, BASE_LOG_WARNING,
+                     "%s; the cold tier holds these offsets too (repair: varve verify --repair)",
+                     why.msg);
+            recovery_leave(segment, set->segments[i + 1]->base_offset);
+            rc = 0;
+        }
         hot_segment_unref(segment);
-        if (rc < 0)
+        if (rc < 0) {
+            if (err)
+                *err = why;
             return rc;
+        }
     }
     return 0;
 }
@@ -497,7 +524,7 @@ int hot_recovery_run(struct hot_set *set, const struct hot_publication *old,
 
     if (found == 0) {
         struct hot_segment *first;
-        if (r.border_known && r.vouched.size > 0)
+        if (r.border_known && r.vouched.size > 0 && r.border.end_offset > set->options.start_offset)
             return base_fail(err, VARVE_E_CORRUPT, "%s: segment %020lld.log is missing", set->dir,
                              (long long)r.vouched.base_offset);
         rc = hot_append_create_segment(set, set->options.start_offset, &first, err);

@@ -203,6 +203,27 @@ const char *hot_segment_path(const struct hot_segment *segment)
     return segment->path;
 }
 
+const char *hot_segment_index_path(const struct hot_segment *segment)
+{
+    return segment->index_path;
+}
+
+void hot_segment_extent(struct hot_segment *segment, struct hot_segment_info *ret)
+{
+    struct hot_set *set = segment->set;
+    base_mutex_lock(&set->lock);
+    *ret = (struct hot_segment_info){
+        .base_offset = segment->base_offset,
+        .end_offset = segment->visible.end_offset,
+        .first_timestamp = -1,
+        .max_timestamp = -1,
+        .append_time = segment->visible.append_time,
+        .size = segment->visible.size,
+        .sealed = segment->sealed,
+    };
+    base_mutex_unlock(&set->lock);
+}
+
 /* Reads what the list does not know of a segment that another life or process has written. */
 static int segment_stamps(struct hot_segment *segment, uint64_t size, int64_t *ret_first,
                           int64_t *ret_max, struct varve_error *err)

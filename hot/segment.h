@@ -32,7 +32,10 @@ struct hot_segment *hot_segment_unref(struct hot_segment *segment);
 /* VARVE_E_CORRUPT / VARVE_E_IO when the index has to be rebuilt and cannot. */
 int hot_segment_info(struct hot_segment *segment, struct hot_segment_info *ret,
                      struct varve_error *err);
+/* What the list knows without looking into the file: as above, but for timestamps (-1). */
+void hot_segment_extent(struct hot_segment *segment, struct hot_segment_info *ret);
 const char *hot_segment_path(const struct hot_segment *segment);
+const char *hot_segment_index_path(const struct hot_segment *segment);
 
 /* Reads up to `size` visible bytes at `pos`. Short only at the visible end. */
 int hot_segment_read(struct hot_segment *segment, void *buf, size_t size, uint64_t pos,

@@ -11,6 +11,9 @@
 #include "base/text.h"
 #include "hot/internal.h"
 
+#define SET_CHECK_TRIES 100 /* looks at a `published` that a writer keeps changing */
+#define SET_CHECK_RETRY_NS 1000000
+
 struct hot_segment *hot_set_active_locked(struct hot_set *set)
 {
     return set->count == 0 ? NULL : set->segments[set->count - 1];
@@ -367,5 +370,63 @@ int hot_set_tick(struct hot_set *set, int64_t *ret_next_ms, struct varve_error *
     if (rc < 0)
         return rc;
     *ret_next_ms = next;
+    return 0;
+}
+
+/* ---- the files beside the segments ---- */
+
+/* The bytes of `published` from the file, so that a header is seen too; false: they are damaged.
+ * A writer may be changing them: that shows as an odd sequence or a wrong sum, and passes. */
+static bool check_published(struct hot_set *set, struct varve_error *ret_what)
+{
+    uint8_t page[HOT_PUBLISHED_SIZE];
+    struct hot_publication p;
+    int rc = 0;
+    for (int i = 0; i < SET_CHECK_TRIES; i++) {
+        size_t got;
+        int fd = set->io->open(set->io->ctx, set->published_path, O_RDONLY, 0);
+        if (fd < 0)
+            return true; /* none was made yet */
+        rc = base_io_pread_some(set->io, fd, page, sizeof(page), 0, &got, set->published_path,
+                                ret_what);
+        set->io->close(set->io->ctx, fd);
+        if (rc == 0)
+            rc = hot_publish_decode(page, got, &p, ret_what);
+        if (rc == 0)
+            return true;
+        if (i > 0 && !hot_set_has_writer(set))
+            break;
+        set->env->clock->sleep_ns(set->env->clock->ctx, SET_CHECK_RETRY_NS);
+    }
+    base_error_context(ret_what, rc, "%s", set->published_path);
+    return false;
+}
+
+int hot_set_check_files(struct hot_set *set,
+                        void (*report)(void *arg, const char *path, const struct varve_error *what,
+                                       bool repaired),
+                        void *arg, struct varve_error *err)
+{
+    struct varve_error what = {0};
+    struct hot_checkpoint checkpoint;
+    bool writing = !set->options.read_only;
+    if (!check_published(set, &what)) {
+        if (writing) {
+            base_mutex_lock(&set->lock);
+            hot_publish_repair_locked(set);
+            hot_publish_locked(set, HOT_WRITER_LIVE);
+            base_mutex_unlock(&set->lock);
+        }
+        report(arg, set->published_path, &what, writing);
+    }
+    int rc = hot_checkpoint_read(set, &checkpoint, &what);
+    if (rc == VARVE_E_CORRUPT || rc == VARVE_E_VERSION) {
+        bool repaired = writing && hot_checkpoint_write(set, false, true, NULL) == 0;
+        report(arg, set->checkpoint_path, &what, repaired);
+    } else if (rc < 0 && rc != VARVE_E_NOT_FOUND) {
+        if (err)
+            *err = what;
+        return rc;
+    }
     return 0;
 }

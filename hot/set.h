@@ -34,7 +34,9 @@ struct hot_set_options {
     int64_t segment_ms; /* and when its first append is older than this (wall clock), -1: never */
     int64_t flush_ms;   /* `os` mode: interval of syncing; -1: left to the kernel */
     int64_t index_interval_bytes;
-    int64_t start_offset; /* base of the first segment when the directory holds none */
+    /* Base of the first segment when the directory holds none. What lies wholly below is held
+     * elsewhere too: damage there does not keep the set from opening. */
+    int64_t start_offset;
 };
 
 /* What opening for writing found and did; all zero after a clean close. */
@@ -53,7 +55,8 @@ struct hot_set;
  * `published` (VARVE_E_BUSY when it is held), scans what the checkpoint does not vouch for (batch
  * CRC, dense offsets; after fadvise DONTNEED, so that the disk is read and not the page cache),
  * truncates a torn tail of the last segment and reports it. A hole or damage in front of the tail
- * is VARVE_E_CORRUPT naming file and position: nothing is dropped silently. Read-only: nothing is
+ * is VARVE_E_CORRUPT naming file and position, or below start_offset a warning, the segment left
+ * where it is: nothing is dropped silently. Read-only: nothing is
  * changed; with a live writer the end is what it publishes, without one the first torn batch.
  */
 int hot_set_open(const struct base_env *env, const char *dir, const struct hot_set_options *options,
@@ -132,6 +135,16 @@ void hot_set_interrupt(struct hot_set *set); /* wakes all waiters for good */
  */
 void hot_set_publish_root(struct hot_set *set, uint64_t root_generation);
 uint64_t hot_set_published_root(struct hot_set *set);
+
+/*
+ * Checks `published` and `checkpoint` as they lie on disk, and reports a damaged one by its path; a
+ * set open for writing has written it anew then (`repaired`). Both are only hints: what they are
+ * missing for is found by reading more.
+ */
+int hot_set_check_files(struct hot_set *set,
+                        void (*report)(void *arg, const char *path, const struct varve_error *what,
+                                       bool repaired),
+                        void *arg, struct varve_error *err);
 
 /* True when a live process has the set open for writing (this one included). */
 bool hot_set_has_writer(struct hot_set *set);

@@ -325,6 +325,7 @@ int varve_log_verify(struct varve_log *log, struct varve_verify_options *options
         .segments = log->store->segments,
         .meta = log->store->meta,
         .tiering = log->tiering,
+        .store_id = log->store->attached ? NULL : &log->store->id,
         .manifest_dir = log->store->attached ? NULL : log->dir,
         .caches = {log->store->blocks, log->store->tables},
         .deep = o.deep,

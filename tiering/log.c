@@ -223,6 +223,21 @@ static int leader_epoch_at(struct hot_set *hot, int64_t offset, int64_t *ret,
     return rc;
 }
 
+/* A batch's CRC32C leaves its leader epoch out. What follows from one that no writer had is not
+ * that a tail diverged. Of the oldest the history may be merged. */
+static bool epoch_known(const struct index_root *root, int64_t epoch)
+{
+    struct index_epoch e = {0};
+
+    for (size_t i = 0; i < root->epoch_count; i++) {
+        index_root_epoch(root, i, &e);
+        if (e.epoch == epoch || (i == 0 && epoch < e.epoch && e.epoch > 0 &&
+                                 root->epoch_count == INDEX_ROOT_EPOCHS_MAX))
+            return true;
+    }
+    return false;
+}
+
 /*
  * Where the local tail parts from the log's history: the start of the first epoch that came after
  * the one the tail was written in (I13). The batches themselves say which that was, so that it is
@@ -245,6 +260,13 @@ static int divergence_find(struct tiering_log *t, const struct hot_range *range,
         rc = index_manifest_pin(t->o.manifest, &pin, &root, err);
     if (rc < 0)
         return rc;
+    if (!epoch_known(root, epoch)) {
+        index_manifest_unpin(pin);
+        return base_fail(err, VARVE_E_CORRUPT,
+                         "the batch that ends at offset %lld has leader epoch %lld, which the log "
+                         "never had",
+                         (long long)range->end, (long long)epoch);
+    }
     for (size_t i = 0; i < root->epoch_count; i++) {
         struct index_epoch e;
 

@@ -34,10 +34,11 @@ struct tiering_verify {
     struct index_manifest *manifest;
     struct cold_store *segments;
     struct cold_store *meta;
-    struct tiering_log *tiering;  /* NULL: no repairs */
-    const char *manifest_dir;     /* of the local copy of the manifest; NULL: none */
-    struct cold_cache *caches[2]; /* of this process; checked too; may be NULL */
-    bool deep;                    /* read every byte: decompress, SHA-256, chain, CRCs */
+    struct tiering_log *tiering;    /* NULL: no repairs */
+    const struct base_id *store_id; /* whose bucket it is; NULL: not looked at */
+    const char *manifest_dir;       /* of the local copy of the manifest; NULL: none */
+    struct cold_cache *caches[2];   /* of this process; checked too; may be NULL */
+    bool deep;                      /* read every byte: decompress, SHA-256, chain, CRCs */
     bool repair;
     void (*found)(void *ctx, const struct tiering_finding *f);
     void (*progress)(void *ctx, uint64_t done_bytes, uint64_t total_bytes); /* may be NULL */
@@ -50,12 +51,19 @@ struct tiering_verify {
 
 /*
  * Always: the bucket's root and pages decode and equal the local copies; offsets touch from log
- * start to end (I1); every object is there with its size (HEAD) and its table decodes; hot
- * segments' headers and indexes; orphans. `deep`: everything read. Repairs: a damaged or missing
- * object is uploaded again from a hot copy (new attempt, entry replaced); a damaged hot segment
- * below n is discarded; a damaged sparse index is rebuilt; a damaged local root or page is fetched
- * again; a damaged root or page in the bucket is stored again from the local copy. Returns 0 when
- * the check ran to its end, whatever it found.
+ * start to end (I1); every object is there with its size (HEAD), its table decodes and describes
+ * the entry; the chain of hashes holds; hot segments' borders and indexes, `published`,
+ * `checkpoint`; orphans; whose the bucket is. `deep`: everything read.
+ *
+ * Repairs: a damaged or missing object is uploaded again from a hot copy (new attempt, entry
+ * replaced); a damaged hot segment below n is discarded, with those before it, once their cold
+ * copies have been read wholly; a damaged sparse index is rebuilt; a damaged local root or page is
+ * fetched again; a damaged root or page in the bucket is stored again from the local copy, a root
+ * only while no newer epoch's objects lie there.
+ *
+ * A writer may work on the log meanwhile, in this process or in another. Without `tiering` the
+ * manifest may be given a newer root of the bucket. Returns 0 when the check ran to its end,
+ * whatever it found.
  */
 int tiering_verify_run(const struct base_env *env, struct tiering_verify *v,
                        struct varve_error *err);
