@@ -423,7 +423,9 @@ int varve_log_open(struct varve_store *s, const char *name, const struct varve_l
     log_options_copy(&o, sizeof(o), options);
     base_mutex_lock(&s->mutex);
     log = find_open_locked(s, name);
-    if (log) {
+    if (log && log->deleting) {
+        r = base_fail(err, VARVE_E_BUSY, "it is being deleted");
+    } else if (log) {
         log->refs++;
     } else {
         r = log_new(s, name, &log, err);
@@ -446,6 +448,17 @@ int varve_log_open(struct varve_store *s, const char *name, const struct varve_l
     return 0;
 }
 
+/* The last reference is gone. */
+static void close_last_locked(struct varve_log *log)
+{
+    struct varve_log **at = &log->store->logs;
+
+    while (*at != log)
+        at = &(*at)->next;
+    *at = log->next;
+    log_free(log);
+}
+
 struct varve_log *varve_log_close(struct varve_log *log)
 {
     struct varve_store *s;
@@ -454,13 +467,8 @@ struct varve_log *varve_log_close(struct varve_log *log)
         return NULL;
     s = log->store;
     base_mutex_lock(&s->mutex);
-    if (--log->refs == 0) {
-        struct varve_log **at = &s->logs;
-        while (*at != log)
-            at = &(*at)->next;
-        *at = log->next;
-        log_free(log);
-    }
+    if (--log->refs == 0)
+        close_last_locked(log);
     base_mutex_unlock(&s->mutex);
     return NULL;
 }
@@ -590,34 +598,53 @@ int varve_log_configure(struct varve_log *log, const struct varve_option *option
     return r < 0 ? log_context(log, r, err) : 0;
 }
 
-static int delete_locked(struct varve_store *s, const char *name, struct varve_error *err)
+/* Opens the log that is to be deleted and lists it, so that nobody else gets hold of it. */
+static int delete_begin_locked(struct varve_store *s, const char *name, struct varve_log **ret,
+                               struct varve_error *err)
 {
     struct varve_log *log = NULL;
-    char *dir = NULL;
     int r;
 
     if (find_open_locked(s, name))
         return base_fail(err, VARVE_E_BUSY, "it is open");
+    r = log_new(s, name, &log, err);
+    if (r < 0)
+        return r;
+    r = log_open_writing(log, VARVE_DURABILITY_OS, err);
+    if (r < 0) {
+        log_free(log);
+        return r;
+    }
+    log->refs = 1;
+    log->deleting = true;
+    log->next = s->logs;
+    s->logs = log;
+    *ret = log;
+    return 0;
+}
+
+static int delete_end_locked(struct varve_store *s, const char *name, bool deleted,
+                             struct varve_log *log, struct varve_error *err)
+{
+    char *dir = NULL;
+    int r = 0;
+
+    close_last_locked(log);
+    if (!deleted)
+        return 0;
+    /* The tombstone is durable: what is local is only garbage now. */
     r = log_store_log_dir(s, name, &dir, err);
     if (r == 0)
-        r = log_new(s, name, &log, err);
-    if (r == 0) {
-        r = log_open_writing(log, VARVE_DURABILITY_OS, err);
-        if (r == 0)
-            r = tiering_log_delete(log->tiering, err);
-        log_free(log);
-    }
-    if (r == 0) { /* the tombstone is durable: what is local is only garbage now */
         r = base_tree_remove(s->env.io, dir, err);
-        remove_empty_dirs(s, name);
-    }
+    remove_empty_dirs(s, name);
     free(dir);
     return r;
 }
 
 int varve_log_delete(struct varve_store *s, const char *name, struct varve_error *err)
 {
-    int r = log_store_check_writable(s, err);
+    struct varve_log *log = NULL;
+    int r = log_store_check_writable(s, err), ended;
 
     if (r < 0)
         return r;
@@ -625,7 +652,15 @@ int varve_log_delete(struct varve_store *s, const char *name, struct varve_error
     if (r < 0)
         return r;
     base_mutex_lock(&s->mutex);
-    r = delete_locked(s, name, err);
+    r = delete_begin_locked(s, name, &log, err);
     base_mutex_unlock(&s->mutex);
+    if (r == 0) {
+        /* Waits out the grace period: the store's other logs go on meanwhile. */
+        r = tiering_log_delete(log->tiering, err);
+        base_mutex_lock(&s->mutex);
+        ended = delete_end_locked(s, name, r == 0, log, r == 0 ? err : NULL);
+        base_mutex_unlock(&s->mutex);
+        r = r == 0 ? ended : r;
+    }
     return r < 0 ? base_error_context(err, r, "delete %s", name) : 0;
 }

@@ -10,6 +10,7 @@ struct varve_log {
     struct varve_store *store;
     struct varve_log *next; /* in store->logs; store->mutex */
     unsigned refs;          /* store->mutex */
+    bool deleting;          /* store->mutex; opened by varve_log_delete, for nobody else */
     char *name;
     char *dir; /* where its files lie; no such directory when nothing is local */
 

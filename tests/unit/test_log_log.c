@@ -112,11 +112,58 @@ static void what_is_appended_is_there_after_opening_again(void **state)
     varve_store_close(store);
 }
 
+/* A clock whose sleep looks at the store. */
+static const struct base_clock *clock_below;
+static struct varve_store *clock_store;
+static unsigned clock_looked;
+
+static void sleep_and_look(void *ctx, int64_t ns)
+{
+    struct varve_error err = {0};
+    struct varve_log *log;
+
+    clock_below->sleep_ns(ctx, ns);
+    clock_looked++;
+    support_succeeds(varve_log_open(clock_store, "other", NULL, &log, &err), &err);
+    varve_log_close(log);
+    support_fails(varve_log_open(clock_store, "a", NULL, &log, &err), &err, VARVE_E_BUSY,
+                  "it is being deleted");
+    support_fails(varve_log_delete(clock_store, "a", &err), &err, VARVE_E_BUSY, NULL);
+    support_fails(varve_log_create(clock_store, "a", NULL, 0, &err), &err, VARVE_E_EXISTS, NULL);
+}
+
+static void other_logs_go_on_while_one_is_being_deleted(void **state)
+{
+    struct support_env *e = *state;
+    struct base_clock clock = *e->env.clock;
+    struct varve_error err;
+    struct varve_log *log;
+
+    clock_below = e->env.clock;
+    clock.sleep_ns = sleep_and_look;
+    e->env.clock = &clock;
+    clock_store = support_store_open(e, NULL);
+    log = support_log_open(clock_store, "a", "segment.bytes=65536 file.delete.delay.ms=60000");
+    support_log_append(log, 3, 10);
+    support_log_tier(log, true, true);
+    varve_log_close(log);
+    varve_log_close(support_log_open(clock_store, "other", NULL));
+    clock_looked = 0;
+    support_succeeds(varve_log_delete(clock_store, "a", &err), &err);
+    assert_int_equal(clock_looked, 1);
+    support_fails(varve_log_open(clock_store, "a", NULL, &log, &err), &err, VARVE_E_NOT_FOUND,
+                  NULL);
+    varve_log_close(support_log_open(clock_store, "a", NULL)); /* it can be made anew */
+    varve_store_close(clock_store);
+    e->env.clock = clock_below;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         support_env_test(names_of_logs_are_checked_everywhere),
         support_env_test(what_is_appended_is_there_after_opening_again),
+        support_env_test(other_logs_go_on_while_one_is_being_deleted),
     };
 
     return cmocka_run_group_tests_name("log_log", tests, NULL, NULL);
