@@ -28,7 +28,7 @@ struct index_manifest {
     struct base_mutex lock;         /* protects `current` and the pins of every root */
     struct index_root_pin *current; /* NULL: none loaded */
 
-    struct index_pagemap pages; /* has its own lock, never taken with another one of these */
+    struct index_pagemap pages; /* has its own lock; only `change` may be held when it is taken */
 };
 
 /* Maps and checks the local root file. VARVE_E_NOT_FOUND, VARVE_E_CORRUPT, ... */
