@@ -225,6 +225,9 @@ const struct tools_command tools_commands[] = {
      .operand_min = 2,
      .operand_max = 2,
      .summary = "delete a log with all its data in both tiers",
+     .details =
+         "The log is gone for new readers at once. Its objects follow after the grace period\n"
+         "(file.delete.delay.ms, 60 s unless set), which this command waits for.\n",
      .options = delete_options,
      .run = tools_delete},
     {.name = "bench",

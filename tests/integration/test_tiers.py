@@ -184,7 +184,7 @@ def test_verify_is_clean_all_along(d):
 
 
 def test_a_deleted_log_is_gone_and_can_be_made_anew(d):
-    store, _ = tiered(d, "apache", 2000)
+    store, _ = tiered(d, "apache", 2000, "-o", "file.delete.delay.ms=0")
     silent("delete", store, "web")
     refused(NOT_FOUND, "read", store, "web", naming="web")
     assert ls(store)["logs"] == []
