@@ -146,6 +146,7 @@ struct varve_tier_options {
     size_t size;
     bool seal;
     bool evict;
+    /* called in this thread; must not call back into the library */
     void (*progress)(void *ctx, uint64_t done_bytes, uint64_t total_bytes);
     void *progress_ctx;
     /* results, written on return, also after a failure */
@@ -176,8 +177,9 @@ VARVE_API int varve_log_each_option(struct varve_log *log,
 VARVE_API int varve_log_configure(struct varve_log *log, const struct varve_option *options,
                                   size_t option_count, struct varve_error *err);
 
-/* Deletes a log with all its data in both tiers; no handle may be open. VARVE_E_NOT_FOUND,
- * VARVE_E_BUSY, VARVE_E_STORE. */
+/* Deletes a log with all its data in both tiers; no handle may be open. It is gone for readers at
+ * once; the call returns when its objects are deleted too, after file.delete.delay.ms.
+ * VARVE_E_NOT_FOUND, VARVE_E_BUSY, VARVE_E_STORE. */
 VARVE_API int varve_log_delete(struct varve_store *store, const char *name,
                                struct varve_error *err);
 
@@ -195,6 +197,7 @@ struct varve_verify_options {
     size_t size;
     bool deep;   /* read every byte of both tiers */
     bool repair; /* a log open for writing: repair what the other tier or the bucket still holds */
+    /* called in this thread; must not call back into the library */
     void (*found)(void *ctx, const struct varve_finding *finding);          /* may be NULL */
     void (*progress)(void *ctx, uint64_t done_bytes, uint64_t total_bytes); /* may be NULL */
     void *ctx;
