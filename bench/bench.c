@@ -35,7 +35,8 @@ struct line {
     unsigned count;
     double engine[BENCH_ROUNDS_MAX]; /* bytes per second */
     double limits[BENCH_ROUNDS_MAX];
-    double program; /* seconds, 0: not measured */
+    double cpu[BENCH_ROUNDS_MAX]; /* processor seconds of the engine per one of the limit */
+    double program;               /* seconds, 0: not measured */
     const char *program_name;
     double program_rate;
 };
@@ -58,10 +59,12 @@ static double median(const double *values, unsigned count)
     return count % 2 ? sorted[count / 2] : (sorted[count / 2 - 1] + sorted[count / 2]) / 2;
 }
 
-static void line_add(struct line *l, double engine_rate, double limit_rate)
+static void line_add(struct line *l, double bytes, const struct bench_time *engine,
+                     const struct bench_time *limit)
 {
-    l->engine[l->count] = engine_rate;
-    l->limits[l->count] = limit_rate;
+    l->engine[l->count] = bytes / engine->wall;
+    l->limits[l->count] = bytes / limit->wall;
+    l->cpu[l->count] = limit->cpu > 0 ? engine->cpu / limit->cpu : 0;
     l->count++;
 }
 
@@ -77,8 +80,8 @@ static double line_ratio(const struct line *l)
 static void print_heading(const struct bench *b)
 {
     if (!b->json)
-        printf("%-22s %-7s %10s  %-34s %10s %7s %6s  %s\n", "", "data", "MiB/s", "limit", "MiB/s",
-               "ratio", "bound", "");
+        printf("%-22s %-7s %7s  %-34s %7s %6s %6s %6s\n", "", "data", "MiB/s", "limit", "MiB/s",
+               "ratio", "bound", "cpu");
 }
 
 static void print_line(struct bench *b, const struct line *l)
@@ -91,15 +94,15 @@ static void print_line(struct bench *b, const struct line *l)
     if (b->json) {
         printf(
             "{\"what\":\"%s\",\"data\":\"%s\",\"rate\":%.0f,\"limit\":\"%s\",\"limit_rate\":%.0f,"
-            "\"ratio\":%.3f,\"bound\":%.2f,\"rounds\":%u}\n",
+            "\"ratio\":%.3f,\"bound\":%.2f,\"cpu_ratio\":%.3f,\"rounds\":%u}\n",
             l->what, l->data, median(l->engine, l->count), l->limit, median(l->limits, l->count),
-            ratio, l->bound, l->count);
+            ratio, l->bound, median(l->cpu, l->count), l->count);
     } else {
-        printf("%-22s %-7s %10.0f  %-34s %10.0f %7.2f %6.2f  %s\n", l->what, l->data,
+        printf("%-22s %-7s %7.0f  %-34s %7.0f %6.2f %6.2f %6.2f %s\n", l->what, l->data,
                median(l->engine, l->count) / mib, l->limit, median(l->limits, l->count) / mib,
-               ratio, l->bound, ok ? "ok" : "BELOW");
+               ratio, l->bound, median(l->cpu, l->count), ok ? "ok" : "BELOW");
         if (l->program_rate > 0)
-            printf("%-22s %-7s %10s  %-34s %10.0f\n", "", "", "", l->program_name,
+            printf("%-22s %-7s %7s  %-34s %7.0f\n", "", "", "", l->program_name,
                    l->program_rate / mib);
     }
     fflush(stdout);
@@ -116,12 +119,12 @@ static int fail(struct bench *b, const char *what, const struct varve_error *err
 static void run_program(struct bench *b, struct line *l, const char *name, const char *const *argv,
                         double bytes)
 {
-    double seconds = 0;
+    struct bench_time time = {0};
 
-    if (!b->programs || bench_limit_program(argv, &seconds, NULL) < 0 || seconds <= 0)
+    if (!b->programs || bench_limit_program(argv, &time, NULL) < 0 || time.wall <= 0)
         return;
     l->program_name = name;
-    l->program_rate = bytes / seconds;
+    l->program_rate = bytes / time.wall;
 }
 
 /* ---- append ---- */
@@ -131,7 +134,7 @@ static int append_os_round(struct bench *b, const struct bench_data *d, struct l
 {
     struct bench_engine e = {0};
     char dir[400], copy[450];
-    double engine = 0, limit = 0;
+    struct bench_time engine = {0}, limit = {0};
     struct bench_files files = {0};
     int r = bench_scratch_make(b->dir, "append", dir, sizeof(dir), err);
 
@@ -144,7 +147,7 @@ static int append_os_round(struct bench *b, const struct bench_data *d, struct l
     if (r == 0)
         r = bench_limit_write(dir, d, (uint64_t)b->bytes, &limit, err);
     if (r == 0) {
-        line_add(l, (double)b->bytes / engine, (double)b->bytes / limit);
+        line_add(l, (double)b->bytes, &engine, &limit);
         if (last && bench_files_find(copy, ".log", &files, NULL) == 0 && files.count) {
             struct stat st;
             char to[450];
@@ -166,7 +169,7 @@ static int append_fsync_round(struct bench *b, const struct bench_data *d, struc
 {
     struct bench_engine e = {0};
     char dir[400], store[450];
-    double engine = 0, limit = 0;
+    struct bench_time engine = {0}, limit = {0};
     uint64_t commit = 0;
     int r = bench_scratch_make(b->dir, "fsync", dir, sizeof(dir), err);
 
@@ -180,7 +183,7 @@ static int append_fsync_round(struct bench *b, const struct bench_data *d, struc
     if (r == 0)
         r = bench_limit_write_sync(dir, d, (uint64_t)b->bytes, commit, &limit, err);
     if (r == 0)
-        line_add(l, (double)b->bytes / engine, (double)b->bytes / limit);
+        line_add(l, (double)b->bytes, &engine, &limit);
     bench_engine_close(&e);
     bench_scratch_remove(dir);
     return r;
@@ -194,7 +197,7 @@ static int read_rounds(struct bench *b, struct bench_engine *e, const char *dir,
     int r = 0;
 
     for (unsigned i = 0; r == 0 && i <= b->rounds; i++) {
-        double engine = 0, limit = 0;
+        struct bench_time engine = {0}, limit = {0};
         uint64_t bytes = 0, limit_bytes = 0;
         r = bench_engine_read(e, &engine, &bytes, err);
         if (r == 0)
@@ -205,7 +208,7 @@ static int read_rounds(struct bench *b, struct bench_engine *e, const char *dir,
                           "the engine read %" PRIu64 " bytes, its limit %" PRIu64, bytes,
                           limit_bytes);
         if (r == 0 && i > 0) /* the first warms both */
-            line_add(l, (double)bytes / engine, (double)bytes / limit);
+            line_add(l, (double)bytes, &engine, &limit);
     }
     return r;
 }
@@ -217,7 +220,7 @@ static int tier_round(struct bench *b, const struct bench_data *d, struct line *
     struct bench_engine e = {0};
     struct bench_files files = {0};
     char dir[400], store[450], logs[500], objects[500];
-    double seconds = 0, engine = 0, limit = 0;
+    struct bench_time seconds = {0}, engine = {0}, limit = {0};
     int r = bench_scratch_make(b->dir, "tier", dir, sizeof(dir), err);
 
     if (r < 0)
@@ -254,7 +257,7 @@ static int tier_round(struct bench *b, const struct bench_data *d, struct line *
     if (r == 0)
         r = bench_limit_tier(logs, dir, b->threads, &limit, err);
     if (r == 0)
-        line_add(l, (double)b->bytes / engine, (double)b->bytes / limit);
+        line_add(l, (double)b->bytes, &engine, &limit);
     if (r == 0 && last) {
         r = varve_log_tier(e.log, &evict, err);
         if (r == 0)
@@ -317,7 +320,7 @@ static void bench_rss(struct bench *b, int64_t bytes)
     struct bench_data d;
     struct bench_memory *m;
     char dir[400], store[450];
-    double seconds;
+    struct bench_time seconds;
     uint64_t read = 0;
     double peak;
     int r = bench_scratch_make(b->dir, "memory", dir, sizeof(dir), &err);
@@ -374,6 +377,7 @@ static void usage(FILE *out)
           "  --no-programs    leave out cp, cat and zstd\n"
           "  --json           one JSON object a line\n"
           "  --help\n\n"
+          "cpu: processor seconds of the engine for one of its limit.\n\n"
           "exit codes: 0 all ratios hold, 1 one is below its bound or something failed, 2 wrong "
           "use\n",
           out);

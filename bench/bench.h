@@ -33,8 +33,13 @@ struct bench_data {
 int bench_data_make(struct bench_data *d, bool random, struct varve_error *err);
 void bench_data_free(struct bench_data *d);
 
-/* Seconds on the monotonic clock. */
-double bench_now(void);
+/* Seconds: of the monotonic clock, and of the processors that this process has used. */
+struct bench_time {
+    double wall;
+    double cpu;
+};
+struct bench_time bench_time_now(void);
+struct bench_time bench_time_since(struct bench_time start);
 
 /* A fresh directory below the scratch directory; removed by bench_scratch_remove. */
 int bench_scratch_make(const char *parent, const char *name, char *ret, size_t size,
@@ -52,33 +57,35 @@ int bench_engine_open(const char *dir, enum varve_durability durability, unsigne
                       struct bench_engine *ret, struct varve_error *err);
 void bench_engine_close(struct bench_engine *e);
 int bench_engine_append(struct bench_engine *e, const struct bench_data *d, uint64_t bytes,
-                        double *ret_seconds, struct varve_error *err);
+                        struct bench_time *ret_time, struct varve_error *err);
 /* `commit_bytes`: bytes a commit covered on average. */
 int bench_engine_append_threads(struct bench_engine *e, const struct bench_data *d, uint64_t bytes,
-                                unsigned threads, double *ret_seconds, uint64_t *ret_commit_bytes,
-                                struct varve_error *err);
-int bench_engine_read(struct bench_engine *e, double *ret_seconds, uint64_t *ret_bytes,
+                                unsigned threads, struct bench_time *ret_time,
+                                uint64_t *ret_commit_bytes, struct varve_error *err);
+int bench_engine_read(struct bench_engine *e, struct bench_time *ret_time, uint64_t *ret_bytes,
                       struct varve_error *err);
-int bench_engine_tier(struct bench_engine *e, double *ret_seconds, struct varve_error *err);
+int bench_engine_tier(struct bench_engine *e, struct bench_time *ret_time, struct varve_error *err);
 
 /* ---- the limits (limits.c) ---- */
 
 int bench_limit_write(const char *dir, const struct bench_data *d, uint64_t bytes,
-                      double *ret_seconds, struct varve_error *err);
+                      struct bench_time *ret_time, struct varve_error *err);
 int bench_limit_write_sync(const char *dir, const struct bench_data *d, uint64_t bytes,
-                           uint64_t commit_bytes, double *ret_seconds, struct varve_error *err);
+                           uint64_t commit_bytes, struct bench_time *ret_time,
+                           struct varve_error *err);
 /* read(2) of the segment files in `dir`, as large as the engine's reads. */
-int bench_limit_read(const char *dir, double *ret_seconds, uint64_t *ret_bytes,
+int bench_limit_read(const char *dir, struct bench_time *ret_time, uint64_t *ret_bytes,
                      struct varve_error *err);
 /* Hash, compress in blocks and write durably the same files, each of `threads` taking whole files.
  */
-int bench_limit_tier(const char *dir, const char *out, unsigned threads, double *ret_seconds,
-                     struct varve_error *err);
+int bench_limit_tier(const char *dir, const char *out, unsigned threads,
+                     struct bench_time *ret_time, struct varve_error *err);
 /* Read and decompress the blocks of all objects below `dir`, with `threads`. */
-int bench_limit_decompress(const char *dir, unsigned threads, double *ret_seconds,
+int bench_limit_decompress(const char *dir, unsigned threads, struct bench_time *ret_time,
                            uint64_t *ret_bytes, struct varve_error *err);
 /* Runs a program (no shell) with its output thrown away; VARVE_E_NOT_FOUND when it is not there. */
-int bench_limit_program(const char *const *argv, double *ret_seconds, struct varve_error *err);
+int bench_limit_program(const char *const *argv, struct bench_time *ret_time,
+                        struct varve_error *err);
 
 /* Paths of all files below `dir` that end in `suffix`, sorted; freed with bench_files_free. */
 struct bench_files {

@@ -3,18 +3,32 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "base/error.h"
 #include "bench/bench.h"
 #include "record/builder.h"
 
-double bench_now(void)
+struct bench_time bench_time_now(void)
 {
     struct timespec ts;
+    struct rusage u;
 
     clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+    getrusage(RUSAGE_SELF, &u);
+    return (struct bench_time){
+        .wall = (double)ts.tv_sec + (double)ts.tv_nsec / 1e9,
+        .cpu = (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+               (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6,
+    };
+}
+
+struct bench_time bench_time_since(struct bench_time start)
+{
+    struct bench_time now = bench_time_now();
+
+    return (struct bench_time){now.wall - start.wall, now.cpu - start.cpu};
 }
 
 /* splitmix64: the same bytes in every run. */

@@ -62,9 +62,9 @@ void bench_engine_close(struct bench_engine *e)
 }
 
 int bench_engine_append(struct bench_engine *e, const struct bench_data *d, uint64_t bytes,
-                        double *ret_seconds, struct varve_error *err)
+                        struct bench_time *ret_time, struct varve_error *err)
 {
-    double start = bench_now();
+    struct bench_time start = bench_time_now();
     uint64_t done = 0;
 
     for (size_t i = 0; done < bytes; i = (i + 1) % BENCH_RING_BATCHES) {
@@ -74,7 +74,7 @@ int bench_engine_append(struct bench_engine *e, const struct bench_data *d, uint
             return r;
         done += d->sizes[i];
     }
-    *ret_seconds = bench_now() - start;
+    *ret_time = bench_time_since(start);
     return 0;
 }
 
@@ -106,13 +106,13 @@ static void *append_run(void *arg)
 }
 
 int bench_engine_append_threads(struct bench_engine *e, const struct bench_data *d, uint64_t bytes,
-                                unsigned threads, double *ret_seconds, uint64_t *ret_commit_bytes,
-                                struct varve_error *err)
+                                unsigned threads, struct bench_time *ret_time,
+                                uint64_t *ret_commit_bytes, struct varve_error *err)
 {
     struct append_thread *t = calloc(threads, sizeof(*t));
     _Atomic uint64_t left = bytes;
     uint64_t syncs = atomic_load(&sync_count);
-    double start = bench_now();
+    struct bench_time start = bench_time_now();
     unsigned started = 0;
     int r = 0;
 
@@ -133,20 +133,20 @@ int bench_engine_append_threads(struct bench_engine *e, const struct bench_data 
                 *err = t[i].err;
         }
     }
-    *ret_seconds = bench_now() - start;
+    *ret_time = bench_time_since(start);
     syncs = atomic_load(&sync_count) - syncs;
     *ret_commit_bytes = bytes / (syncs ? syncs : 1);
     free(t);
     return r;
 }
 
-int bench_engine_read(struct bench_engine *e, double *ret_seconds, uint64_t *ret_bytes,
+int bench_engine_read(struct bench_engine *e, struct bench_time *ret_time, uint64_t *ret_bytes,
                       struct varve_error *err)
 {
     struct varve_reader_options options = {.size = sizeof(options), .from = VARVE_FROM_START};
     struct varve_reader *reader = NULL;
     struct varve_batch_view view;
-    double start = bench_now();
+    struct bench_time start = bench_time_now();
     uint64_t bytes = 0;
     int r = varve_reader_open(e->log, &options, &reader, err);
 
@@ -156,17 +156,17 @@ int bench_engine_read(struct bench_engine *e, double *ret_seconds, uint64_t *ret
             bytes += view.size;
     }
     varve_reader_close(reader);
-    *ret_seconds = bench_now() - start;
+    *ret_time = bench_time_since(start);
     *ret_bytes = bytes;
     return r == VARVE_E_END ? 0 : r;
 }
 
-int bench_engine_tier(struct bench_engine *e, double *ret_seconds, struct varve_error *err)
+int bench_engine_tier(struct bench_engine *e, struct bench_time *ret_time, struct varve_error *err)
 {
     struct varve_tier_options options = {.size = sizeof(options), .seal = true};
-    double start = bench_now();
+    struct bench_time start = bench_time_now();
     int r = varve_log_tier(e->log, &options, err);
 
-    *ret_seconds = bench_now() - start;
+    *ret_time = bench_time_since(start);
     return r;
 }

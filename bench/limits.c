@@ -106,15 +106,15 @@ void bench_scratch_remove(const char *path)
 /* ---- writing ---- */
 
 static int write_ring(const char *dir, const struct bench_data *d, uint64_t bytes, uint64_t commit,
-                      double *ret_seconds, struct varve_error *err)
+                      struct bench_time *ret_time, struct varve_error *err)
 {
     char path[512];
     uint64_t done = 0, unsynced = 0;
-    double start;
+    struct bench_time start;
     int fd, r = 0;
 
     snprintf(path, sizeof(path), "%s/limit", dir);
-    start = bench_now();
+    start = bench_time_now();
     fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0)
         return base_fail_errno(err, errno, "open %s", path);
@@ -129,38 +129,39 @@ static int write_ring(const char *dir, const struct bench_data *d, uint64_t byte
             unsynced = 0;
         }
     }
-    *ret_seconds = bench_now() - start;
+    *ret_time = bench_time_since(start);
     close(fd);
     unlink(path);
     return r;
 }
 
 int bench_limit_write(const char *dir, const struct bench_data *d, uint64_t bytes,
-                      double *ret_seconds, struct varve_error *err)
+                      struct bench_time *ret_time, struct varve_error *err)
 {
-    return write_ring(dir, d, bytes, 0, ret_seconds, err);
+    return write_ring(dir, d, bytes, 0, ret_time, err);
 }
 
 int bench_limit_write_sync(const char *dir, const struct bench_data *d, uint64_t bytes,
-                           uint64_t commit_bytes, double *ret_seconds, struct varve_error *err)
+                           uint64_t commit_bytes, struct bench_time *ret_time,
+                           struct varve_error *err)
 {
-    return write_ring(dir, d, bytes, commit_bytes ? commit_bytes : 1, ret_seconds, err);
+    return write_ring(dir, d, bytes, commit_bytes ? commit_bytes : 1, ret_time, err);
 }
 
 /* ---- reading ---- */
 
-int bench_limit_read(const char *dir, double *ret_seconds, uint64_t *ret_bytes,
+int bench_limit_read(const char *dir, struct bench_time *ret_time, uint64_t *ret_bytes,
                      struct varve_error *err)
 {
     struct bench_files files;
     uint8_t *buf = malloc(LIMIT_READ_BYTES);
     uint64_t bytes = 0;
-    double start;
+    struct bench_time start;
     int r = bench_files_find(dir, ".log", &files, err);
 
     if (!buf)
         r = base_fail(err, VARVE_E_NO_MEMORY, "out of memory");
-    start = bench_now();
+    start = bench_time_now();
     for (size_t i = 0; r == 0 && i < files.count; i++) {
         int fd = open(files.paths[i], O_RDONLY | O_CLOEXEC);
         ssize_t n;
@@ -171,7 +172,7 @@ int bench_limit_read(const char *dir, double *ret_seconds, uint64_t *ret_bytes,
         else
             close(fd);
     }
-    *ret_seconds = bench_now() - start;
+    *ret_time = bench_time_since(start);
     *ret_bytes = bytes;
     free(buf);
     bench_files_free(&files);
@@ -193,17 +194,18 @@ static void *crew_run(void *arg)
 {
     struct crew *crew = arg;
 
+    pthread_setname_np(pthread_self(), "limit");
     for (size_t i; (i = atomic_fetch_add(&crew->next, 1)) < crew->files->count;)
         if (!crew->work(crew, i))
             atomic_store(&crew->failed, errno ? errno : EIO);
     return NULL;
 }
 
-static int crew_start(struct crew *crew, unsigned threads, double *ret_seconds,
+static int crew_start(struct crew *crew, unsigned threads, struct bench_time *ret_time,
                       struct varve_error *err)
 {
     pthread_t t[64];
-    double start = bench_now();
+    struct bench_time start = bench_time_now();
     unsigned n = 0;
 
     for (; n < threads && n < 64; n++)
@@ -211,7 +213,7 @@ static int crew_start(struct crew *crew, unsigned threads, double *ret_seconds,
             break;
     for (unsigned i = 0; i < n; i++)
         pthread_join(t[i], NULL);
-    *ret_seconds = bench_now() - start;
+    *ret_time = bench_time_since(start);
     if (atomic_load(&crew->failed))
         return base_fail_errno(err, atomic_load(&crew->failed), "measure the limit");
     return 0;
@@ -235,6 +237,11 @@ static bool tier_one(struct crew *crew, size_t i)
     int to;
     bool ok = raw && out && zstd && sha && in >= 0;
 
+    if (ok) { /* the same frames: a content checksum each, as the zstd program makes them */
+        ZSTD_CCtx_setParameter(zstd, ZSTD_c_compressionLevel, LIMIT_LEVEL);
+        ZSTD_CCtx_setParameter(zstd, ZSTD_c_checksumFlag, 1);
+    }
+
     snprintf(path, sizeof(path), "%s/limit-%zu", crew->out, i);
     to = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     ok = ok && to >= 0;
@@ -245,7 +252,7 @@ static bool tier_one(struct crew *crew, size_t i)
             break;
         }
         base_sha256_update(sha, raw, (size_t)n);
-        size_t size = ZSTD_compressCCtx(zstd, out, room, raw, (size_t)n, LIMIT_LEVEL);
+        size_t size = ZSTD_compress2(zstd, out, room, raw, (size_t)n);
         ok = !ZSTD_isError(size) && write_all(to, out, size);
     }
     if (ok) {
@@ -262,15 +269,15 @@ static bool tier_one(struct crew *crew, size_t i)
     return ok;
 }
 
-int bench_limit_tier(const char *dir, const char *out, unsigned threads, double *ret_seconds,
-                     struct varve_error *err)
+int bench_limit_tier(const char *dir, const char *out, unsigned threads,
+                     struct bench_time *ret_time, struct varve_error *err)
 {
     struct bench_files files;
     struct crew crew = {.files = &files, .out = out, .work = tier_one};
     int r = bench_files_find(dir, ".log", &files, err);
 
     if (r == 0)
-        r = crew_start(&crew, threads, ret_seconds, err);
+        r = crew_start(&crew, threads, ret_time, err);
     bench_files_free(&files);
     return r;
 }
@@ -316,7 +323,7 @@ static bool decompress_one(struct crew *crew, size_t i)
     return ok;
 }
 
-int bench_limit_decompress(const char *dir, unsigned threads, double *ret_seconds,
+int bench_limit_decompress(const char *dir, unsigned threads, struct bench_time *ret_time,
                            uint64_t *ret_bytes, struct varve_error *err)
 {
     struct bench_files files;
@@ -324,7 +331,7 @@ int bench_limit_decompress(const char *dir, unsigned threads, double *ret_second
     int r = bench_files_find(dir, ".zst", &files, err);
 
     if (r == 0)
-        r = crew_start(&crew, threads, ret_seconds, err);
+        r = crew_start(&crew, threads, ret_time, err);
     *ret_bytes = atomic_load(&crew.bytes);
     bench_files_free(&files);
     return r;
@@ -332,9 +339,10 @@ int bench_limit_decompress(const char *dir, unsigned threads, double *ret_second
 
 /* ---- programs ---- */
 
-int bench_limit_program(const char *const *argv, double *ret_seconds, struct varve_error *err)
+int bench_limit_program(const char *const *argv, struct bench_time *ret_time,
+                        struct varve_error *err)
 {
-    double start = bench_now();
+    struct bench_time start = bench_time_now();
     pid_t pid = fork();
     int status = 0;
 
@@ -350,7 +358,7 @@ int bench_limit_program(const char *const *argv, double *ret_seconds, struct var
     }
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
-    *ret_seconds = bench_now() - start;
+    *ret_time = bench_time_since(start);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
         return base_fail(err, VARVE_E_NOT_FOUND, "%s is not on this machine", argv[0]);
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
