@@ -37,7 +37,9 @@ static bool is_referenced(const struct verify_refs *refs, const struct index_key
 
     if (parts->page) {
         for (size_t i = 0; i < refs->count; i++)
-            if (base_id_equal(&refs->items[i].attempt, &parts->attempt))
+            if (base_id_equal(&refs->items[i].attempt, &parts->attempt) &&
+                refs->items[i].base_offset == parts->base_offset &&
+                refs->items[i].end_offset == parts->end_offset)
                 return true;
         return false;
     }
@@ -47,7 +49,8 @@ static bool is_referenced(const struct verify_refs *refs, const struct index_key
                                       parts->base_offset > x->start_offset ? parts->base_offset
                                                                            : x->start_offset,
                                       &e, NULL) == 0 &&
-           base_id_equal(&e.attempt, &parts->attempt);
+           base_id_equal(&e.attempt, &parts->attempt) && e.base_offset == parts->base_offset &&
+           e.end_offset == parts->end_offset;
 }
 
 static int check_key(void *arg, const char *key, const struct cold_meta *meta)

@@ -5,9 +5,11 @@ Each look at a damaged store is a process of its own. What it prints must be the
 it (exit 0), or what lies in front of the damage (exit 5, and the message names a file or a key).
 """
 
+import json
 import os
 import random
 import shutil
+import subprocess
 import threading
 import time
 
@@ -188,6 +190,222 @@ def test_an_object_that_is_hot_too(d):
         out, err = t.verify("--deep", "--repair")
         assert os.path.basename(path).encode() in out
         t.verify("--deep")
+
+
+def cache_file(t, kind):
+    return os.path.join(t.store, "cache", kind + "-0")
+
+
+def test_the_caches(d):
+    t = Tiers(d)
+    for kind in ("blocks", "tables"):
+        path = cache_file(t, kind)
+        # Fresh for each flip: what a look drops, a later one does not see.
+        for pos in [*range(0, 64, 7), *range(4096, 4096 + 48 * 2, 5), None]:
+            empty_cache(t.store)
+            assert read(t.store, "web") == t.data
+            if pos is None:
+                with open(path, "rb") as f:
+                    keep = f.read(1 << 24)
+                pos = next(i for i in range(8192, len(keep)) if keep[i])
+            flip(path, pos, 4)
+            out, err = t.verify("--deep", expect=None)
+            assert os.path.basename(path) in err + out.decode(), (path, pos, out, err)
+            assert read(t.store, "web") == t.data
+            t.verify("--deep", "--repair")
+            t.verify("--deep")
+
+
+def test_the_settings_of_the_store(d):
+    t = Tiers(d)
+    path = os.path.join(t.store, "varve-store")
+    for pos in flipped(path, 1000):
+        out, err = run("read", t.store, "web", expect=None)
+        assert out == b"" and t.store in err, (pos, out[:80], err)
+        out, err = t.verify(expect=None)
+        assert b"clean" not in out and t.store in err, (pos, out, err)
+    t.verify("--deep")
+
+
+def test_whose_the_bucket_is(d):
+    t = Tiers(d)
+    path = os.path.join(t.store, "cold", "varve-store")
+    damaged(t, path, 20, served=True)
+    mended(t, path, [3, 30])
+    os.unlink(path)
+    t.verify(expect=CORRUPT)
+    t.verify("--repair")
+    t.verify()
+
+
+def test_both_copies_damaged_in_different_places_are_both_kept(d):
+    t = Tiers(d)
+    hot, cold = t.log_path("both", 2), t.object_path("both", 2)
+    flip(hot, os.path.getsize(hot) - 5)
+    flip(cold, 30)
+    out, err = t.verify("--repair", "--deep", expect=CORRUPT)
+    for path in (hot, cold):
+        assert os.path.exists(path)
+        assert os.path.basename(path).encode() in out + err.encode()
+    flip(hot, os.path.getsize(hot) - 5)
+    t.verify("--repair", "--deep")  # the object, from the hot copy
+    assert read(t.store, "web") == t.data
+
+
+def test_a_hot_segment_is_not_given_up_for_an_object_that_was_not_read(d):
+    t = Tiers(d)
+    hot, cold = t.log_path("both", 2), t.object_path("both", 1)
+    flip(hot, 20)
+    flip(cold, 30)  # of a segment before it, which would go with it; without --deep nobody looks there
+    t.verify("--repair", expect=CORRUPT)
+    assert os.path.exists(hot) and os.path.exists(t.log_path("both", 1))
+    t.verify("--repair", "--deep")  # now the object is read, and mended first
+    t.verify("--deep")
+    assert read(t.store, "web") == t.data
+
+
+def test_missing_hot_segments(d):
+    for tier, which in (("both", 0), ("both", 2), ("both", -1), ("hot", 1)):
+        t = Tiers(d, "s%s%d" % (tier, which))
+        path = t.log_path(tier, which)
+        os.rename(path, os.path.join(d, "away"))
+        out, err = t.verify("--deep", expect=None)
+        if tier == "hot":
+            assert not t.read_is_honest(["%020d" % 0, t.hot, os.path.basename(path), "varve verify"])
+            t.verify("--deep", expect=CORRUPT)
+            t.verify("--deep", "--repair", expect=CORRUPT)
+            os.rename(os.path.join(d, "away"), path)
+        else:
+            assert t.read_is_honest(), (tier, which)
+            t.verify("--deep", "--repair")
+        t.verify("--deep")
+        assert read(t.store, "web") == t.data
+
+
+def test_a_segment_damaged_before_a_crash_is_mended_after_it(d):
+    t = Tiers(d)
+    writer = start("append", t.store, "web", "--print-offsets", bufsize=0)
+    writer.stdin.write(b"more\n")
+    writer.stdout.readline()
+    writer.kill()
+    writer.wait()
+    for stdio in (writer.stdin, writer.stdout, writer.stderr):
+        stdio.close()
+    os.unlink(os.path.join(t.hot, "checkpoint"))
+    path = t.log_path("both", 2)
+    flip(path, 100)
+    assert read(t.store, "web") == t.data + b"more\n"
+    out, err = t.verify("--deep", "--repair")
+    assert os.path.basename(path).encode() in out + err.encode()
+    t.verify("--deep")
+    assert read(t.store, "web") == t.data + b"more\n"
+
+
+def test_orphans_and_foreign_files_are_notes(d):
+    t = Tiers(d)
+    folder, name = os.path.split(t.object_path("cold", 0))
+    stray = "%020d-%020d-%s" % (7, 9, name.split("-", 2)[2])
+    shutil.copy(os.path.join(folder, name), os.path.join(folder, stray))
+    open(os.path.join(folder, "notes.txt"), "w").close()
+    out, _ = t.verify("--deep", "-v")
+    assert stray.encode() in out and b"notes.txt" in out and b"orphan" in out, out
+    out, _ = t.verify("--json")
+    findings = json.loads(out)["findings"]
+    assert {f["kind"] for f in findings} == {"orphan"} and not any(f["problem"] for f in findings), findings
+
+
+def test_an_object_in_the_place_of_another_is_altered_history(d):
+    t = Tiers(d)
+    a, b = t.object_path("cold", 1), t.object_path("cold", 2)
+    keep = open(a, "rb").read()
+    shutil.copy(b, a)
+    empty_cache(t.store)
+    t.read_is_honest([os.path.basename(a)])
+    out, _ = t.verify(expect=CORRUPT)
+    assert os.path.basename(a).encode() in out
+    os.unlink(a)
+    empty_cache(t.store)
+    assert not t.read_is_honest([os.path.basename(a)])
+    out, _ = t.verify(expect=CORRUPT)
+    assert b"missing" in out and os.path.basename(a).encode() in out
+    with open(a, "wb") as f:
+        f.write(keep)
+    t.verify("--deep")
+
+
+def test_a_page(d):
+    """1,200 segments: the root has a page of a thousand."""
+    store = os.path.join(d, "s")
+    silent("init", store)
+    data = b"".join(b"%06d %s\n" % (i, b"y" * 3000) for i in range(2400))
+    silent("append", store, "web", "-o", "segment.bytes=4096", stdin=data)
+    silent("tier", store, "--seal", "--evict")
+    bucket = os.path.join(store, "cold", "logs", "web", "@")
+    pages = [os.path.join(f, n) for f, _, names in os.walk(bucket) for n in names if n.startswith("page-")]
+    assert pages, "fewer segments than fit a root"
+    for remote in pages[:1]:
+        name = os.path.basename(remote)
+        local = os.path.join(hot_dir(store, "web"), name)
+        for path, other in ((local, remote), (remote, local)):
+            for pos in (0, 9, 17, 40, 100, 5000, -1):
+                flip(path, pos)
+                assert read(store, "web") == data
+                out, err = run("verify", store, expect=CORRUPT)
+                assert name.encode() in out, (out, err)
+                out, err = run("verify", store, "--repair")
+                assert name in out.decode() + err, (out, err)
+                run("verify", store)
+            os.unlink(path)
+            assert read(store, "web") == data
+            if path == remote:
+                out, _ = run("verify", store, expect=CORRUPT)
+                assert b"missing" in out and name.encode() in out
+            run("verify", store, "--repair")
+            run("verify", store)
+        run("verify", store, "--repair")
+        for path in (local, remote):
+            if os.path.exists(path):
+                flip(path, 3000)
+        empty_cache(store)
+        out, err = run("read", store, "web", expect=CORRUPT)
+        assert data.startswith(out) and name in err, err
+
+
+def test_verify_beside_a_live_writer_is_clean(d):
+    store = os.path.join(d, "s")
+    silent("init", store)
+    silent("create", store, "web", "-o", "segment.bytes=16384", "-o", "local.retention.bytes=65536",
+           "-o", "retention.bytes=262144")
+    writer = start("append", store, "web", "--durability", "os", stdin=subprocess.PIPE)
+    ended = threading.Event()
+
+    def feed():
+        i = 0
+        while not ended.is_set():
+            try:
+                writer.stdin.write(lines(i, 100))
+                writer.stdin.flush()
+            except BrokenPipeError:
+                break
+            i += 100
+            time.sleep(0.01)
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    seen = set()
+    try:
+        for i in range(10 if QUICK else 50):
+            out, err = run("verify", store, "--deep", "--json", expect=None)
+            found = json.loads(out) if out else {"problems": -1}
+            assert found["problems"] == 0 and err == "", (i, out, err)
+            seen.add(ls(store, "web")["cold_end"])
+    finally:
+        ended.set()
+        feeder.join()
+        _, err = writer.communicate(timeout=60)
+    assert writer.returncode == 0, err
+    assert len(seen) > 5, seen  # it did tier meanwhile
+    run("verify", store, "--deep")
 
 
 main()
