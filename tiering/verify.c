@@ -146,8 +146,13 @@ static void compare_roots(struct tiering_verify_state *x, const char *key,
         return;
     }
     if (bucket->generation == local->generation &&
-        base_id_equal(&bucket->write_id, &local->write_id))
+        base_id_equal(&bucket->write_id, &local->write_id)) {
+        if (bucket->size != local->size || memcmp(bucket->data, local->data, local->size) != 0)
+            tiering_verify_found(x, TIERING_FOUND_MISMATCH, key, -1, false,
+                                 "the bucket's root and the local one are of the same write, but "
+                                 "differ: one was altered");
         return;
+    }
     if (bucket->generation > local->generation && !x->v->tiering) {
         tiering_verify_found(x, TIERING_FOUND_NOTE, key, -1, false,
                              "the bucket's root is newer than the local copy");
