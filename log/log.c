@@ -489,12 +489,14 @@ static int config_apply(struct log_config *c, const struct varve_option *options
 /* Removes the directories of a log that is not there (any more), as far as they are empty. */
 static void remove_empty_dirs(struct varve_store *s, const char *name)
 {
+    const struct base_io *io = s->env.io;
     char *dir = NULL;
+    int r;
 
     if (log_store_log_dir(s, name, &dir, NULL) < 0)
         return;
     while (strlen(dir) > strlen(s->path) + strlen("/logs") &&
-           s->env.io->rmdir(s->env.io->ctx, dir) == 0)
+           ((r = io->rmdir(io->ctx, dir)) == 0 || r == -ENOENT))
         *strrchr(dir, '/') = '\0';
     free(dir);
 }
