@@ -57,6 +57,20 @@ int log_names_visit_root(void *arg, const char *key, const struct cold_meta *met
     return 0;
 }
 
+bool log_names_in_bucket(struct cold_store *meta, const char *name)
+{
+    struct index_root root;
+    struct cold_etag etag;
+    void *data = NULL;
+    size_t size;
+    int r = cold_manifest_read_root(meta, name, &data, &size, &etag, NULL);
+    bool gone = r == VARVE_E_NOT_FOUND ||
+                (r == 0 && index_root_decode(data, size, &root, NULL) == 0 && root.tombstone);
+
+    free(data);
+    return !gone;
+}
+
 static int compare_names(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
@@ -70,23 +84,16 @@ struct walk {
 
 /*
  * A log's directory that is empty is what an adopted bucket's log has here before it is first
- * opened, or what a crash while creating one left: the bucket says. When it cannot be asked the log
- * is named.
+ * opened, or what a crash while creating one left: the bucket says.
  */
 static bool walk_is_log(const struct walk *w, const char *dir)
 {
     const struct base_io *io = w->store->env.io;
-    struct cold_etag etag;
-    void *data = NULL;
-    size_t size;
     bool any = false;
 
     if (io->list(io->ctx, dir, log_names_visit_any, &any) < 0 || any)
         return true;
-    any = cold_manifest_read_root(w->store->meta, w->name, &data, &size, &etag, NULL) !=
-          VARVE_E_NOT_FOUND;
-    free(data);
-    return any;
+    return log_names_in_bucket(w->store->meta, w->name);
 }
 
 static int walk_entry(void *arg, const char *entry, bool is_dir)
@@ -138,7 +145,8 @@ int varve_store_each_log(struct varve_store *s, int (*visit)(void *ctx, const ch
     if (r == 0 && list.count)
         qsort(list.names, list.count, sizeof(*list.names), compare_names);
     for (size_t i = 0; r == 0 && i < list.count; i++)
-        r = visit(ctx, list.names[i]);
+        if (!s->attached || log_names_in_bucket(s->meta, list.names[i]))
+            r = visit(ctx, list.names[i]);
     log_names_deinit(&list);
     free(dir);
     return r;

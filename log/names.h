@@ -19,6 +19,10 @@ void log_names_deinit(struct log_names *l);
  * the logs. */
 int log_names_visit_root(void *arg, const char *key, const struct cold_meta *meta);
 
+/* Is this log in the bucket, and not only its tombstone? When the bucket cannot be asked, or its
+ * root is damaged, the log is named: opening it tells what is wrong. */
+bool log_names_in_bucket(struct cold_store *meta, const char *name);
+
 /* A visitor for base_io's list, its argument a bool: true as soon as there is any entry. */
 int log_names_visit_any(void *arg, const char *name, bool is_dir);
 

@@ -15,6 +15,44 @@
 #include "log/names.h"
 #include "log/store.h"
 
+/* What lies in the directory of a store to be made. */
+struct occupied {
+    bool draft;
+    bool other;
+};
+
+static int occupied_visit(void *arg, const char *name, bool is_dir)
+{
+    struct occupied *o = arg;
+
+    (void)is_dir;
+    if (!strcmp(name, LOG_STORE_DRAFT))
+        o->draft = true;
+    else if (strcmp(name, LOG_STORE_DRAFT ".tmp") != 0) /* of base_file_replace */
+        o->other = true;
+    return 0;
+}
+
+static int draft_read_id(const struct base_env *env, const char *draft, struct base_id *ret,
+                         struct varve_error *err)
+{
+    struct base_settings *settings = NULL;
+    const char *text;
+    void *data = NULL;
+    size_t size;
+    int r = base_file_read(env->io, draft, LOG_STORE_SETTINGS_MAX, &data, &size, err);
+
+    if (r < 0)
+        return r;
+    r = base_settings_decode(data, size, LOG_STORE_MAGIC, LOG_STORE_VERSION, &settings, err);
+    text = r == 0 ? base_settings_get(settings, "id") : NULL;
+    if (r == 0 && (!text || !base_id_parse(text, strlen(text), ret)))
+        r = base_fail(err, VARVE_E_CORRUPT, "it lacks an id");
+    base_settings_free(settings);
+    free(data);
+    return r < 0 ? base_error_context(err, r, "%s", draft) : 0;
+}
+
 /*
  * Nothing may be there, but for what a create that was cut short has left: its draft names the id
  * it had claimed the cold tier with, and this one goes on with that.
@@ -22,34 +60,22 @@
 static int create_check_empty(const struct base_env *env, const char *path, const char *file,
                               const char *draft, struct base_id *id, struct varve_error *err)
 {
-    struct base_settings *settings = NULL;
-    const char *text;
-    void *data = NULL;
-    size_t size;
+    struct occupied occupied = {0};
     struct stat st;
-    bool any = false;
     int r = env->io->stat(env->io->ctx, file, &st);
 
     if (r == 0)
         return base_fail(err, VARVE_E_EXISTS, "%s is a varve store already", path);
     if (r != -ENOENT && r != -ENOTDIR)
         return base_fail_errno(err, r, "look for %s", file);
-    r = base_file_read(env->io, draft, LOG_STORE_SETTINGS_MAX, &data, &size, NULL);
-    if (r == 0) {
-        r = base_settings_decode(data, size, LOG_STORE_MAGIC, LOG_STORE_VERSION, &settings, NULL);
-        text = r == 0 ? base_settings_get(settings, "id") : NULL;
-        any = !text || !base_id_parse(text, strlen(text), id);
-        base_settings_free(settings);
-        free(data);
-        if (!any)
-            return 0;
-    }
-    r = env->io->list(env->io->ctx, path, log_names_visit_any, &any);
+    r = env->io->list(env->io->ctx, path, occupied_visit, &occupied);
     if (r == -ENOTDIR)
         return base_fail(err, VARVE_E_EXISTS, "%s is a file", path);
     if (r < 0 && r != -ENOENT)
         return base_fail_errno(err, r, "look into %s", path);
-    if (any)
+    if (occupied.draft)
+        return draft_read_id(env, draft, id, err);
+    if (occupied.other)
         return base_fail(err, VARVE_E_EXISTS, "%s is not empty and not a varve store", path);
     return 0;
 }
@@ -66,7 +92,8 @@ static int create_adopt(const struct base_env *env, const char *path, struct col
                       cold_store_url(meta));
     for (size_t i = 0; r == 0 && i < list.count; i++) {
         char *dir = NULL;
-        if (index_log_name_check(list.names[i], strlen(list.names[i]), NULL) < 0)
+        if (index_log_name_check(list.names[i], strlen(list.names[i]), NULL) < 0 ||
+            !log_names_in_bucket(meta, list.names[i]))
             continue;
         r = base_format(&dir, err, "%s/logs/%s/@", path, list.names[i]);
         if (r == 0)
@@ -211,7 +238,7 @@ int log_store_create_env(const struct base_env *env, const char *path,
                          path);
     r = base_format(&file, err, "%s/%s", path, LOG_STORE_FILE);
     if (r == 0)
-        r = base_format(&draft, err, "%s.draft", file);
+        r = base_format(&draft, err, "%s/%s", path, LOG_STORE_DRAFT);
     if (r == 0)
         r = create_check_empty(env, path, file, draft, &id, err);
     if (r == 0 && o.cold_url) {
