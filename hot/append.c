@@ -175,6 +175,7 @@ static int append_roll(struct hot_set *set, struct varve_error *err)
     hot_set_recount_locked(set);
     hot_publish_locked(set, HOT_WRITER_LIVE);
     base_mutex_unlock(&set->lock);
+    atomic_fetch_add_explicit(&set->rolls, 1, memory_order_relaxed);
     return 0;
 }
 

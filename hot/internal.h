@@ -125,6 +125,7 @@ struct hot_set {
     _Atomic int64_t flush_ms;
     uint8_t boot[16];
     atomic_uint indexes_rebuilt; /* a mere count: relaxed */
+    _Atomic uint64_t rolls;      /* the same */
 
     struct base_mutex evict;
 

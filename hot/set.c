@@ -373,6 +373,11 @@ int hot_set_tick(struct hot_set *set, int64_t *ret_next_ms, struct varve_error *
     return 0;
 }
 
+uint64_t hot_set_rolls(const struct hot_set *set)
+{
+    return atomic_load_explicit(&set->rolls, memory_order_relaxed);
+}
+
 /* ---- the files beside the segments ---- */
 
 /* The bytes of `published` from the file, so that a header is seen too; false: they are damaged.

@@ -97,6 +97,9 @@ void hot_set_configure(struct hot_set *set, const struct hot_set_options *option
 /* Makes everything appended so far durable. VARVE_E_FAILED once an fsync has failed. */
 int hot_set_sync(struct hot_set *set, struct varve_error *err);
 
+/* How often a segment was sealed since opening: who uploads them compares. Costs nothing. */
+uint64_t hot_set_rolls(const struct hot_set *set);
+
 /* Closes the active segment if it holds anything and starts the next. */
 int hot_set_seal(struct hot_set *set, struct varve_error *err);
 

@@ -21,6 +21,18 @@ static int append_allowed(struct varve_log *log, struct varve_error *err)
     return 0;
 }
 
+/* A segment that an append has sealed is uploaded now, not when the tierer next looks by itself.
+ * One of the appenders that see the roll tells; nobody waits. */
+static void append_wake_tierer(struct varve_log *log)
+{
+    uint64_t rolls = hot_set_rolls(log->hot);
+
+    if (log->store->scheduler &&
+        atomic_load_explicit(&log->rolls_seen, memory_order_relaxed) != rolls &&
+        atomic_exchange_explicit(&log->rolls_seen, rolls, memory_order_relaxed) != rolls)
+        tiering_scheduler_kick(log->store->scheduler, log->tiering);
+}
+
 static int append_checked(struct varve_log *log, const void *data, const struct record_batch *b,
                           int64_t *ret_base_offset, struct varve_error *err)
 {
@@ -41,6 +53,7 @@ static int append_checked(struct varve_log *log, const void *data, const struct 
     r = hot_set_append(log->hot, &append, 1, (int32_t)tiering_log_epoch(log->tiering), &base, err);
     if (r < 0)
         return r;
+    append_wake_tierer(log);
     atomic_fetch_add_explicit(&log->store->appended_batches, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&log->store->appended_bytes, b->size, memory_order_relaxed);
     if (ret_base_offset)

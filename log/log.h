@@ -26,6 +26,8 @@ struct varve_log {
     uint64_t config_generation; /* of the root `config` stems from: an older one changes nothing */
     _Atomic size_t batch_bytes_max; /* from config, for the append path; relaxed */
 
+    _Atomic uint64_t rolls_seen; /* of `hot`, that the tierer was told of; relaxed */
+
     bool identified; /* loader.log_id and source.log_id are set; they never change afterwards */
 
     /* Hints that spare the readers a pinned root per batch; release/acquire with the root they stem

@@ -4,6 +4,7 @@
 import os
 import shutil
 import subprocess
+import time
 
 from make_log import make
 from varvetest import *
@@ -205,6 +206,24 @@ def test_options_are_shown_and_changed(d):
     assert options["segment.bytes"]["value"] == "2097152" and options["retention.ms"]["value"] == "-1"
     text = run("config", store, "a")[0].decode()
     assert "* segment.bytes = 2097152\n" in text
+
+
+def test_full_segments_are_uploaded_while_the_writer_goes_on(d):
+    store = os.path.join(d, "s")
+    silent("init", store)
+    silent("create", store, "web", "-o", "segment.bytes=4096")
+    writer = start("append", store, "web", "--print-offsets", bufsize=0)
+    ends = set()
+    for i in range(4):  # not only what was there when the tierer first looked
+        for _ in range(20):
+            writer.stdin.write(b"x" * 1000 + b"\n")
+            writer.stdout.readline()
+        until = time.monotonic() + 20  # far below the tierer's own minute
+        while ls(store, "web")["cold_end"] < 20 * i + 16 and time.monotonic() < until:
+            time.sleep(0.02)
+        ends.add(ls(store, "web")["cold_end"])
+    writer.communicate()
+    assert writer.returncode == 0 and len(ends) == 4 and max(ends) >= 76, ends
 
 
 main()

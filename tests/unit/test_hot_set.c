@@ -162,7 +162,9 @@ static void segments_roll_on_size_age_and_request(void **state)
     hot_set_range(set, &range);
     assert_int_equal(range.segments, 1);
     append_many(set, 1, 1, 10);
+    assert_int_equal(hot_set_rolls(set), 0);
     assert_int_equal(hot_set_seal(set, &err), 0);
+    assert_int_equal(hot_set_rolls(set), 1);
     hot_set_range(set, &range);
     assert_int_equal(range.segments, 2);
     append_many(set, 1, 1, 10);
