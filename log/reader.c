@@ -160,9 +160,23 @@ static void reader_skip_trimmed(struct varve_reader *r)
     }
 }
 
+/*
+ * A log that is adopted, or created and never appended to, has a directory without segments: its
+ * range says nothing then, not even where the log ends.
+ */
+static bool hot_empty(const struct varve_reader *r)
+{
+    struct hot_range range;
+
+    if (!r->hot)
+        return true;
+    hot_set_range(r->log->hot, &range);
+    return range.segments == 0;
+}
+
 static bool hot_usable(const struct varve_reader *r)
 {
-    return r->hot && r->offset >= r->hot_damaged_to;
+    return r->offset >= r->hot_damaged_to && !hot_empty(r);
 }
 
 static bool hot_holds(const struct varve_reader *r)
@@ -172,7 +186,7 @@ static bool hot_holds(const struct varve_reader *r)
     if (!hot_usable(r))
         return false;
     hot_set_range(r->log->hot, &range);
-    return range.segments > 0 && r->offset >= range.floor;
+    return r->offset >= range.floor;
 }
 
 /*
@@ -199,7 +213,7 @@ static int reader_place(struct varve_reader *r, struct varve_error *err)
     if (rc != VARVE_E_OUT_OF_RANGE)
         return rc;
     log_range(r->log, &floor, &end);
-    if (r->offset == end && !r->hot)
+    if (r->offset == end && hot_empty(r))
         return VARVE_E_END;
     return base_fail(err, VARVE_E_OUT_OF_RANGE, "offset %" PRId64 " is in neither tier", r->offset);
 }

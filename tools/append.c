@@ -401,6 +401,8 @@ static int batch_open(struct appending *a, struct varve_error *err)
     a->message_max = log_config_batch_bytes_max(&a->config);
     if (bytes > a->config.segment_bytes / 4)
         bytes = a->config.segment_bytes / 4;
+    if ((uint64_t)bytes > a->message_max)
+        bytes = (int64_t)a->message_max;
     bytes = tools_number(a->session.args, "batch", bytes);
     if ((uint64_t)bytes > a->message_max)
         return base_fail(err, VARVE_E_INVALID, "--batch %" PRId64 ": max.message.bytes allows %zu",

@@ -48,6 +48,21 @@ def test_a_follower_gets_a_line_at_once(d):
     assert reader.wait(timeout=30) == 0, "SIGTERM ends a follower cleanly"
 
 
+def test_a_follower_of_a_log_that_was_never_appended_to_waits(d):
+    store = os.path.join(d, "s")
+    silent("init", store)
+    silent("create", store, "a")
+    assert read(store, "a") == b""
+    reader = start("read", store, "a", "--follow", "-n", 2, stdin=subprocess.DEVNULL, bufsize=0)
+    time.sleep(0.3)
+    assert reader.poll() is None, reader.stderr.read()
+    silent("append", store, "a", stdin=b"first\n")
+    assert reader.stdout.readline() == b"first\n"
+    silent("append", store, "a", stdin=b"second\n")
+    assert reader.stdout.readline() == b"second\n"
+    assert reader.wait(timeout=30) == 0
+
+
 def test_a_closed_output_ends_reading(d):
     store = os.path.join(d, "s")
     silent("init", store)

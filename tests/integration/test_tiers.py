@@ -66,6 +66,17 @@ def test_a_cold_tier_elsewhere_holds_the_objects(d):
     assert read(store, "a/0") == b"one\ntwo\n"
 
 
+def test_an_adopted_log_is_read_before_anything_of_it_is_local(d):
+    one, two, cold = os.path.join(d, "one"), os.path.join(d, "two"), "file://" + os.path.join(d, "cold")
+    silent("init", one, "--cold", cold)
+    silent("append", one, "a", stdin=b"one\ntwo\n")
+    silent("tier", one, "--seal")
+    silent("init", two, "--cold", cold, "--adopt")
+    assert read(two, "a") == b"one\ntwo\n"
+    assert read(two, "a", "--from", 1, "--follow", "-n", 1) == b"two\n"
+    assert read(two, "a", "--from", "end") == b""
+
+
 def test_objects_are_zst_files_whose_content_is_the_segments(d):
     need("zstd")
     store, source = os.path.join(d, "s"), os.path.join(d, "input")

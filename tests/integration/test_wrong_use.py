@@ -166,6 +166,16 @@ def test_a_record_over_the_limit(d):
     assert read(store, "a") == b"one\ntwo\nthree\n" + b"y" * 102000 + b"\nlast\n"
 
 
+def test_a_batch_size_nobody_gave_is_within_a_small_max_message_bytes(d):
+    store = os.path.join(d, "s")
+    silent("init", store)
+    silent("create", store, "a", "-o", "max.message.bytes=2KiB")
+    data = b"".join(b"%d %s\n" % (i, b"x" * (i % 100)) for i in range(1000))
+    silent("append", store, "a", stdin=data)
+    assert read(store, "a") == data
+    refused(USAGE, "append", store, "a", "--batch", "4KiB", naming=["--batch", "max.message.bytes"], stdin=b"x\n")
+
+
 def test_a_full_disk(d):
     mountpoint = os.path.join(d, "small")
     os.mkdir(mountpoint)
