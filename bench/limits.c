@@ -224,6 +224,11 @@ static bool write_all(int fd, const void *data, size_t size)
     return write(fd, data, size) == (ssize_t)size;
 }
 
+static void tier_path(const char *out, size_t i, char *ret, size_t size)
+{
+    snprintf(ret, size, "%s/limit-%zu", out, i);
+}
+
 /* One segment: read, hash, compress block by block, write, sync. */
 static bool tier_one(struct crew *crew, size_t i)
 {
@@ -242,7 +247,7 @@ static bool tier_one(struct crew *crew, size_t i)
         ZSTD_CCtx_setParameter(zstd, ZSTD_c_checksumFlag, 1);
     }
 
-    snprintf(path, sizeof(path), "%s/limit-%zu", crew->out, i);
+    tier_path(crew->out, i, path, sizeof(path));
     to = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     ok = ok && to >= 0;
     while (ok) {
@@ -261,7 +266,6 @@ static bool tier_one(struct crew *crew, size_t i)
     }
     close(in);
     close(to);
-    unlink(path);
     ZSTD_freeCCtx(zstd);
     base_sha256_free(sha);
     free(raw);
@@ -278,6 +282,12 @@ int bench_limit_tier(const char *dir, const char *out, unsigned threads,
 
     if (r == 0)
         r = crew_start(&crew, threads, ret_time, err);
+    /* Not before: pages given back would be taken again, warm, which the engine's cannot be. */
+    for (size_t i = 0; i < files.count; i++) {
+        char path[512];
+        tier_path(out, i, path, sizeof(path));
+        unlink(path);
+    }
     bench_files_free(&files);
     return r;
 }
