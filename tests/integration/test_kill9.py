@@ -33,14 +33,24 @@ def feed(writer, first):
         pass
 
 
-def run_until_killed(store, first, seconds):
-    """Starts an append of lines `first`.., kills it; returns how many were acknowledged."""
+def run_until_killed(store, first, seconds, wait_for_one):
+    """Starts an append of lines `first`.., kills it, with `wait_for_one` not before one line was
+    acknowledged; returns how many were."""
     writer = start("append", store, "a", "--durability", "fsync", "--print-offsets", *OPTIONS)
     acknowledged = []
-    drain = threading.Thread(target=lambda: acknowledged.extend(writer.stdout.read().split(b"\n")[:-1]))
+    any_acknowledged = threading.Event()
+
+    def drain_output():
+        head = writer.stdout.readline()
+        any_acknowledged.set()
+        acknowledged.extend((head + writer.stdout.read()).split(b"\n")[:-1])
+
+    drain = threading.Thread(target=drain_output)
     feeder = threading.Thread(target=feed, args=(writer, first))
     drain.start()
     feeder.start()
+    if wait_for_one:
+        any_acknowledged.wait(60)
     time.sleep(seconds)
     writer.kill()
     writer.wait()
@@ -63,7 +73,8 @@ def test_nothing_acknowledged_is_lost(d):
     rng = random.Random(9)
     end, acknowledged_in_all = 0, 0
     for round_ in range(KILLS):
-        count = run_until_killed(store, end, rng.choice([0.02, 0.1, 0.3]) * rng.random() + 0.01)
+        count = run_until_killed(store, end, rng.choice([0.02, 0.1, 0.3]) * rng.random() + 0.01,
+                                 round_ % 3 == 0)
         acknowledged_in_all += count
         if not os.path.exists(hot_dir(store, "a")) or "a" not in [l["log"] for l in ls(store)["logs"]]:
             assert count == 0  # killed before the log was there

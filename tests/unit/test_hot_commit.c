@@ -1,5 +1,6 @@
 /* Durability: what is synced before what is shown, group commit, and failed syncs. */
 #include <errno.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -118,6 +119,23 @@ static void append_run(void *arg)
     free(batch);
 }
 
+/* Holds the first sync until two more appends have been written: they share the next one, however
+ * fast the disk is. */
+struct first_sync {
+    struct support_io *io;
+    atomic_bool held;
+};
+
+static void hold_the_first_sync(void *arg, enum support_io_call call, const char *path)
+{
+    struct first_sync *first = arg;
+    if (call != SUPPORT_IO_FDATASYNC || !strstr(path, ".log") ||
+        atomic_exchange(&first->held, true))
+        return;
+    while (support_io_count(first->io, SUPPORT_IO_PWRITEV) < 3)
+        sched_yield();
+}
+
 static void many_threads_share_syncs_and_each_batch_has_its_own_offsets(void **state)
 {
     struct support_env *e = *state;
@@ -130,6 +148,8 @@ static void many_threads_share_syncs_and_each_batch_has_its_own_offsets(void **s
     support_io_set_tracing(e->io, false);
     struct hot_set *set = support_hot_open(e, &options, NULL);
     support_io_reset(e->io);
+    struct first_sync first = {.io = e->io};
+    support_io_set_hook(e->io, hold_the_first_sync, &first);
     for (int i = 0; i < THREADS; i++) {
         appenders[i].set = set;
         assert_int_equal(
@@ -137,6 +157,7 @@ static void many_threads_share_syncs_and_each_batch_has_its_own_offsets(void **s
     }
     for (int i = 0; i < THREADS; i++)
         base_thread_join(appenders[i].thread);
+    support_io_set_hook(e->io, NULL, NULL);
     for (int i = 0; i < THREADS; i++) {
         assert_int_equal(appenders[i].failures, 0);
         for (int k = 0; k < APPENDS; k++) {
@@ -151,7 +172,7 @@ static void many_threads_share_syncs_and_each_batch_has_its_own_offsets(void **s
     assert_int_equal(range.end, 5 * THREADS * APPENDS);
     assert_true(range.segments > 5);
     uint64_t syncs = support_io_count(e->io, SUPPORT_IO_FDATASYNC);
-    assert_true(syncs < THREADS * APPENDS);
+    assert_true(syncs < THREADS * APPENDS + range.segments - 1); /* a roll may sync once more */
     for (int64_t base = 0; base < range.end;) {
         struct hot_segment *segment;
         struct hot_segment_info info;
