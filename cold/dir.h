@@ -13,6 +13,8 @@
 
 #include <stdatomic.h>
 
+#include <stdlib.h>
+
 #include "cold/store.h"
 
 #define COLD_DIR_MARKER ".varve"
@@ -102,5 +104,28 @@ int cold_dir_upload_list(void *self, const char *prefix,
                          void *arg, struct varve_error *err);
 /* Removes bytes of uploads that have no key file any more. */
 void cold_dir_upload_collect(struct cold_dir *d);
+
+static inline void cold_dir_text_free(char **text)
+{
+    free(*text);
+}
+/* A string of its own that goes with its scope. */
+#define COLD_DIR_TEXT __attribute__((cleanup(cold_dir_text_free))) char *
+
+/* Between dir.c and dir_publish.c. Locks are of a key, across processes; `removed` remembers the
+ * newest mtime that a deleted object of the key had, so that its ETag never comes again. */
+int cold_dir_cannot_hold(const struct cold_dir *d, const char *op, const char *key,
+                         struct varve_error *err);
+uint64_t cold_dir_hash(const char *text, size_t size);
+int cold_dir_make_inner(struct cold_dir *d, const char *name, const char *op, const char *key,
+                        struct varve_error *err);
+int64_t cold_dir_mtime_ns(const struct stat *st);
+int cold_dir_object_path(const struct cold_dir *d, const char *op, const char *key, char **ret,
+                         struct varve_error *err);
+int cold_dir_lock(struct cold_dir *d, const char *op, const char *key, int *ret_fd,
+                  struct varve_error *err);
+void cold_dir_unlock(struct cold_dir *d, int fd);
+void cold_dir_removed_write(struct cold_dir *d, int lock, int64_t ns);
+int cold_dir_sync_one(struct cold_dir *d, const char *path, uint64_t *ret_tag);
 
 #endif
