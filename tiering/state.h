@@ -18,7 +18,6 @@
 #define TIERING_IDLE_MS 60000                     /* a step comes again at least this often */
 #define TIERING_COLLECT_FIRST_MS (60 * 60 * 1000) /* after opening */
 #define TIERING_COLLECT_EVERY_MS (24 * 60 * 60 * 1000)
-#define TIERING_COLLECT_SHARE_MAX 0.25 /* of a log's stored bytes, without being asked */
 
 /*
  * One attempt at uploading one segment (I10): in the log's table from before its first request

@@ -191,6 +191,8 @@ void tiering_log_status(struct tiering_log *t, struct tiering_status *ret);
  * the log's stored bytes would go it stops with VARVE_E_INVALID, saying so, unless `force`.
  * `dry_run` only counts.
  */
+#define TIERING_COLLECT_SHARE_MAX 0.25 /* of a log's stored bytes, without being asked */
+
 struct tiering_collect {
     bool dry_run;
     bool force;

@@ -125,9 +125,43 @@ static int check_orphans(struct tiering_verify_state *x, struct varve_error *err
     return r;
 }
 
+/*
+ * What a killed process has stored and no root names is deleted when told to repair, a large share
+ * of the log excepted (I10). The daily collection of a process that stays open does the same; where
+ * only short commands run this is the one.
+ */
+static int collect_orphans(struct tiering_verify_state *x, struct varve_error *err)
+{
+    struct tiering_collect c = {.share_max = TIERING_COLLECT_SHARE_MAX};
+    struct varve_error what = {0};
+    char text[VERIFY_TEXT_MAX];
+    int r = tiering_log_collect(x->v->tiering, &c, &what);
+
+    if (tiering_verify_is_outage(r)) {
+        if (err)
+            *err = what;
+        return r;
+    }
+    if (r < 0) {
+        tiering_verify_found(x, TIERING_FOUND_NOTE, x->v->log_name, -1, false, what.msg);
+        return 0;
+    }
+    if (c.orphans + c.uploads == 0)
+        return 0;
+    snprintf(text, sizeof(text),
+             "%u objects (%" PRIu64 " bytes) and %u unfinished uploads that nothing referred to "
+             "were deleted",
+             c.orphans, c.orphan_bytes, c.uploads);
+    tiering_verify_found(x, TIERING_FOUND_ORPHAN, x->v->log_name, -1, true, text);
+    return 0;
+}
+
 int tiering_verify_bucket(struct tiering_verify_state *x, struct varve_error *err)
 {
     int r = x->v->store_id ? check_identity(x, err) : 0;
 
+    /* Where anything was wrong, an object that nothing names may be what is left of the truth. */
+    if (r == 0 && tiering_verify_can_repair(x) && x->v->problems == 0 && x->v->repaired == 0)
+        r = collect_orphans(x, err);
     return r < 0 ? r : check_orphans(x, err);
 }

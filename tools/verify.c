@@ -16,6 +16,7 @@ struct verify {
     bool verbose;
     bool some;
     uint32_t problems;
+    uint32_t orphans; /* of the log at hand */
 };
 
 static void print_json(struct verify *v, const struct varve_finding *f)
@@ -35,6 +36,8 @@ static void on_found(void *ctx, const struct varve_finding *f)
 {
     struct verify *v = ctx;
 
+    if (!f->repaired && strcmp(f->kind, "orphan") == 0)
+        v->orphans++;
     if (v->json) {
         print_json(v, f);
         return;
@@ -82,6 +85,9 @@ static void print_summary(struct verify *v, const struct varve_verify_options *o
                             o->problems == 1 ? "" : "s");
     if (o->repaired > 0)
         tools_output_printf(&v->out, ", %" PRIu32 " repaired", o->repaired);
+    if (v->orphans > 0)
+        tools_output_printf(&v->out, ", %" PRIu32 " orphan%s (-v lists them)", v->orphans,
+                            v->orphans == 1 ? "" : "s");
     tools_output_text(&v->out, "\n");
 }
 
@@ -93,6 +99,7 @@ static int verify_one(struct tools_session *s, const char *name, void *ctx)
     int rc;
 
     v->log_name = name;
+    v->orphans = 0;
     tools_progress_init(&v->progress, s->args, name);
     o.deep = tools_flag(s->args, "deep");
     o.repair = tools_flag(s->args, "repair");

@@ -238,7 +238,7 @@ def make_store(d, rng, number):
                "local.retention.bytes=%d" % rng.choice([-2, 0, 20000, 200000]),
                "compression.type=%s" % rng.choice(["none", "producer", "lz4", "zstd", "gzip", "snappy"])]
     if rng.random() < 0.3:
-        options.append("retention.bytes=%d" % rng.choice([100000, 1000000]))
+        options.append("retention.bytes=%d" % rng.choice([200000, 1000000]))
     if rng.random() < 0.3:
         options.append("segment.ms=%d" % rng.choice([1, 50, 500]))
     if rng.random() < 0.3:

@@ -195,6 +195,20 @@ def test_verify_is_clean_all_along(d):
     run("verify", store, "--deep", "--repair")
 
 
+def test_orphans_of_a_killed_upload_are_counted_and_removed_by_repair(d):
+    store, data = tiered(d, "apache", 5000, "-o", "segment.bytes=65536")
+    found = objects(store)
+    name = os.path.basename(found[3])
+    orphan = os.path.join(os.path.dirname(found[3]), name[:-36] + "0123456789abcdef0123456789abcdef.zst")
+    shutil.copy(found[3], orphan)
+    assert b": clean, 1 orphan (-v lists them)" in run("verify", store)[0]
+    assert os.path.basename(orphan).encode() in run("verify", store, "-v")[0]
+    run("verify", store, "--repair")
+    assert objects(store) == found
+    assert run("verify", store)[0].endswith(b"clean\n")
+    assert read(store, "web") == data
+
+
 def test_a_deleted_log_is_gone_and_can_be_made_anew(d):
     store, _ = tiered(d, "apache", 2000, "-o", "file.delete.delay.ms=0")
     silent("delete", store, "web")
