@@ -17,6 +17,12 @@ static bool publication_usable(const struct hot_publication *p)
     return p->state == HOT_WRITER_LIVE || p->state == HOT_WRITER_FAILED;
 }
 
+/* A writer has begun and has not said yet what there is. */
+static bool publication_unsettled(const struct hot_publication *p)
+{
+    return !publication_usable(p) && p->state != HOT_WRITER_CLOSED;
+}
+
 /* Finds where the good batches of the last segment end, when no writer says so. */
 static int follow_scan_tail(struct hot_set *set, struct hot_segment *last, struct varve_error *err)
 {
@@ -265,11 +271,19 @@ static int follow_refresh(struct hot_set *set, struct varve_error *err)
     uint64_t sequence;
     for (int i = 0; i < FOLLOW_TRIES; i++) {
         bool retry;
+        int rc;
         if (!set->published.map && hot_publish_open(set, NULL) < 0)
             return 0;
-        if (!hot_publish_read(set, &p, &sequence) || sequence == set->published.sequence ||
-            !(publication_usable(&p) || p.state == HOT_WRITER_CLOSED))
+        if (!hot_publish_read(set, &p, &sequence) || sequence == set->published.sequence)
             return 0;
+        if (publication_unsettled(&p)) {
+            if (hot_set_has_writer(set))
+                return 0;                     /* it will say */
+            rc = follow_load_files(set, err); /* it died before it could */
+            if (rc == 0)
+                set->published.sequence = sequence;
+            return rc;
+        }
         base_mutex_lock(&set->lock);
         struct hot_segment *active = hot_set_active_locked(set);
         bool same = active && p.instance == set->instance &&
@@ -283,7 +297,7 @@ static int follow_refresh(struct hot_set *set, struct varve_error *err)
         }
         base_mutex_unlock(&set->lock);
         if (!same) {
-            int rc = follow_load_published(set, &p, &retry, err);
+            rc = follow_load_published(set, &p, &retry, err);
             if (rc < 0)
                 return rc;
             if (retry) {
@@ -305,4 +319,17 @@ int hot_set_refresh(struct hot_set *set, struct varve_error *err)
     int rc = follow_refresh(set, err);
     base_mutex_unlock(&set->evict);
     return rc;
+}
+
+bool hot_set_recovering(struct hot_set *set)
+{
+    struct hot_publication p;
+    uint64_t sequence;
+    if (!set->options.read_only)
+        return false;
+    base_mutex_lock(&set->evict);
+    bool recovering = hot_publish_read(set, &p, &sequence) && sequence != set->published.sequence &&
+                      publication_unsettled(&p);
+    base_mutex_unlock(&set->evict);
+    return recovering;
 }

@@ -123,6 +123,9 @@ void hot_set_range(struct hot_set *set, struct hot_range *ret);
 
 /* Read-only: looks at the directory and at the published end again. Cheap when nothing changed. */
 int hot_set_refresh(struct hot_set *set, struct varve_error *err);
+/* Read-only: has a writer begun that has not said yet what there is? Until it does, what this set
+ * knows of the directory may have gone. */
+bool hot_set_recovering(struct hot_set *set);
 
 /*
  * Waits until the visible end is above `offset`, the set is interrupted, or `timeout_ns` have

@@ -21,6 +21,9 @@
 #define READER_MOVES_MAX                                                                           \
     16 /* changes of place within one call before it is an error (I8: never a loop) */
 
+/* The first wait for a writer that recovers the log; each is twice the one before, 16 s in all. */
+#define READER_RECOVERING_NS INT64_C(1000000)
+
 #define READER_TIMEOUT_MS_MAX INT64_C(3155760000000) /* a century: for ever */
 
 enum reader_place { READER_NOWHERE, READER_HOT, READER_COLD };
@@ -32,6 +35,9 @@ struct varve_reader {
     int64_t offset;           /* of the next record */
     enum reader_place place;
     int64_t hot_damaged_to; /* below this offset the hot copy is not used */
+    /* The floor of a local view whose files had gone: not believed while it is the same. While a
+     * writer recovers, it publishes nothing new. -1: none. */
+    int64_t hot_stale_floor;
     struct hot_reader *hot; /* NULL when nothing is local */
     struct cold_reader *cold;
     uint64_t cold_generation; /* of the root when it was last placed in the cold tier */
@@ -110,6 +116,7 @@ int varve_reader_open(struct varve_log *log, const struct varve_reader_options *
     r->log = log;
     r->control = o.control;
     r->hot_damaged_to = -1;
+    r->hot_stale_floor = -1;
     if (log->hot)
         rc = hot_reader_new(log->hot, &r->hot, err);
     if (rc == 0)
@@ -186,7 +193,7 @@ static bool hot_holds(const struct varve_reader *r)
     if (!hot_usable(r))
         return false;
     hot_set_range(r->log->hot, &range);
-    return r->offset >= range.floor;
+    return r->offset >= range.floor && range.floor != r->hot_stale_floor;
 }
 
 /*
@@ -196,6 +203,7 @@ static bool hot_holds(const struct varve_reader *r)
  */
 static int reader_place(struct varve_reader *r, struct varve_error *err)
 {
+    struct hot_range range;
     int64_t floor, end;
     int rc;
 
@@ -205,6 +213,9 @@ static int reader_place(struct varve_reader *r, struct varve_error *err)
             r->place = READER_HOT;
         if (rc != VARVE_E_OUT_OF_RANGE)
             return rc;
+        hot_set_range(r->log->hot, &range);
+        if (r->offset >= range.floor && r->offset < range.end)
+            r->hot_stale_floor = range.floor;
     }
     r->cold_generation = log_generation(r->log);
     rc = cold_reader_seek(r->cold, r->offset, err);
@@ -295,6 +306,26 @@ static int cold_step(struct varve_reader *r, const void **ret_data, struct recor
     return rc == VARVE_E_CORRUPT ? cold_damaged(r, rc, err) : rc;
 }
 
+static int reader_nowhere(struct varve_reader *r, struct varve_error *err)
+{
+    struct hot_range range = {0};
+    int64_t cold_end = 0;
+
+    if (r->log->hot && hot_set_recovering(r->log->hot))
+        return base_fail_retriable(err, VARVE_E_BUSY,
+                                   "log %s: offset %" PRId64
+                                   " is not to be seen while another process recovers the log",
+                                   r->log->name, r->offset);
+    if (r->log->hot)
+        hot_set_range(r->log->hot, &range);
+    (void)log_cold_end(r->log, &cold_end, NULL);
+    return base_fail(err, VARVE_E_CORRUPT,
+                     "log %s: offset %" PRId64
+                     " is in neither tier although the log should hold it: cold %" PRId64
+                     " to %" PRId64 ", hot %" PRId64 " to %" PRId64 " (see varve verify)",
+                     r->log->name, r->offset, log_start(r->log), cold_end, range.floor, range.end);
+}
+
 /*
  * The batch that holds r->offset, from wherever it lies. VARVE_E_END at the visible end. Every
  * change of place is counted: a log whose tiers leave a hole between them is an error and not a
@@ -303,6 +334,7 @@ static int cold_step(struct varve_reader *r, const void **ret_data, struct recor
 static int reader_batch(struct varve_reader *r, const void **ret_data, struct record_batch *ret,
                         struct varve_error *err)
 {
+    const struct base_clock *clock = r->log->store->env.clock;
     struct varve_error local;
     int rc = 0;
 
@@ -316,16 +348,15 @@ static int reader_batch(struct varve_reader *r, const void **ret_data, struct re
                                         : cold_step(r, ret_data, ret, err);
         if (rc != VARVE_E_OUT_OF_RANGE)
             break;
+        if (move > 1 && r->log->hot && hot_set_recovering(r->log->hot))
+            clock->sleep_ns(clock->ctx, READER_RECOVERING_NS << (move - 2));
         rc = log_refresh(r->log, move > 0, err);
         if (rc < 0)
             break;
         rc = VARVE_E_OUT_OF_RANGE;
     }
     if (rc == VARVE_E_OUT_OF_RANGE)
-        return base_fail(err, VARVE_E_CORRUPT,
-                         "log %s: offset %" PRId64
-                         " is in neither tier although the log should hold it (see varve verify)",
-                         r->log->name, r->offset);
+        return reader_nowhere(r, err);
     if (rc == 0)
         count_batch(r, ret->size);
     return rc;
@@ -508,9 +539,10 @@ int varve_log_find_time(struct varve_log *log, int64_t timestamp, int64_t *ret_o
 
         log_range(log, &floor, &end);
         rc = find_time_once(log, timestamp, floor, &offset, &found, err);
-        if ((rc == VARVE_E_CORRUPT || rc == VARVE_E_IO) && log->hot &&
+        if ((rc == VARVE_E_CORRUPT || rc == VARVE_E_IO || rc == VARVE_E_BUSY) && log->hot &&
             log_cold_end(log, &cold_end, NULL) == 0 && cold_end > floor) {
-            /* A damaged local copy is passed over where the cold tier holds the same offsets. */
+            /* A local copy that is damaged, or gone before its writer could say so, is passed over
+             * where the cold tier holds the same offsets. */
             struct varve_error second;
             int again = find_time_once(log, timestamp, cold_end, &offset, &found, &second);
             if (again == 0 || again == VARVE_E_NOT_FOUND)

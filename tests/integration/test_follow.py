@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """A reader that follows while another process appends, seals, uploads and evicts."""
 
+import fcntl
 import signal
+import struct
 import threading
 import time
 
@@ -61,6 +63,38 @@ def test_a_follower_of_a_log_that_was_never_appended_to_waits(d):
     silent("append", store, "a", stdin=b"second\n")
     assert reader.stdout.readline() == b"second\n"
     assert reader.wait(timeout=30) == 0
+
+
+def read_with_a_writer_stuck_in_recovery(d, alive):
+    store = os.path.join(d, "alive" if alive else "dead")
+    silent("init", store)
+    data = b"".join(b"%d %s\n" % (i, b"x" * 80) for i in range(20000))
+    silent("append", store, "a", "-o", "segment.bytes=8KiB", "-o", "local.retention.bytes=1GiB", stdin=data)
+    reader = start("read", store, "a", stdin=subprocess.DEVNULL, bufsize=0)
+    head = reader.stdout.read(1)  # it has its view of the local files, and waits for us to take more
+    silent("tier", store, "--seal", "--evict")
+    # As a process that was killed after evicting leaves it to the next one, which has just begun.
+    with open(os.path.join(hot_dir(store, "a"), "published"), "r+b") as f:
+        if alive:
+            fcntl.flock(f, fcntl.LOCK_EX)
+        page = bytearray(f.read(4096))
+        page[128:136] = struct.pack("<Q", struct.unpack("<Q", page[128:136])[0] + 2)
+        page[136:144] = struct.pack("<Q", 1)
+        page[224:232] = struct.pack("<Q", crc32c(page[136:224]))
+        f.seek(0)
+        f.write(page)
+        f.flush()
+        rest, err = reader.communicate(timeout=60)
+    assert reader.returncode == 0, err
+    assert head + rest == data
+
+
+def test_a_reader_goes_cold_while_a_writer_that_recovers_says_nothing_yet(d):
+    read_with_a_writer_stuck_in_recovery(d, alive=True)
+
+
+def test_a_reader_looks_at_the_files_when_a_writer_died_in_recovery(d):
+    read_with_a_writer_stuck_in_recovery(d, alive=False)
 
 
 def test_a_closed_output_ends_reading(d):

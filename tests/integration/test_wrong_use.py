@@ -112,15 +112,6 @@ def test_a_store_of_a_newer_format(d):
     assert read(store, "a") == b"one\ntwo\n"
 
 
-def crc32c(data):
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    return crc ^ 0xFFFFFFFF
-
-
 def test_a_second_writer(d):
     store = store_with(d)
     writer = start("append", store, "a", "--print-offsets", bufsize=0)

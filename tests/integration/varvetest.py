@@ -106,6 +106,15 @@ def flip(path, pos, mask=0x01):
         f.write(bytes([byte ^ mask]))
 
 
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
 def need(command):
     if not shutil.which(command):
         raise Skip("%s is not installed" % command)
