@@ -251,8 +251,10 @@ static int hot_step(struct varve_reader *r, const void **ret_data, struct record
         return VARVE_E_OUT_OF_RANGE;
     }
     if (rc == VARVE_E_CORRUPT || rc == VARVE_E_IO) {
-        if (index_manifest_find_offset(r->log->manifest, r->offset, &entry, NULL) < 0)
-            return rc; /* the only copy */
+        if (index_manifest_find_offset(r->log->manifest, r->offset, &entry, NULL) < 0) {
+            r->place = READER_NOWHERE; /* the next call reads it again, and not what it has */
+            return rc;                 /* the only copy */
+        }
         base_log(&r->log->store->env.logger, BASE_LOG_WARNING,
                  "log %s: local copy of offsets %" PRId64 "..%" PRId64
                  " is damaged, reading the cold tier instead (repair: varve verify --repair): %s",
@@ -479,7 +481,7 @@ int varve_reader_next(struct varve_reader *r, int64_t timeout_ms, struct varve_r
                 r->place = READER_NOWHERE;
                 return log_context(r->log, rc, err);
             }
-            if (record.offset >= r->offset) {
+            if (record.offset >= r->offset && record.offset >= log_start(r->log)) {
                 r->offset = record.offset + 1;
                 *ret = record;
                 return 0;
