@@ -107,6 +107,13 @@ struct varve_log_info {
     uint32_t upload_failures; /* in a row */
     char id[40];              /* the log's id, hex */
 };
+/*
+ * Fills *info as of now; set info->size before. A read-only log looks first whether another process
+ * has moved it on. Numbers are of one moment each, not all of the same.
+ *
+ * Threads: any. Failures: VARVE_E_NOT_FOUND (the log was deleted meanwhile), VARVE_E_STORE,
+ * VARVE_E_IO, VARVE_E_CORRUPT.
+ */
 VARVE_API int varve_log_info(struct varve_log *log, struct varve_log_info *info,
                              struct varve_error *err);
 
@@ -137,11 +144,7 @@ VARVE_API int varve_log_each_segment(struct varve_log *log,
 VARVE_API int varve_log_find_time(struct varve_log *log, int64_t timestamp, int64_t *ret_offset,
                                   int64_t *ret_timestamp, struct varve_error *err);
 
-/*
- * Runs the tierer to its end now, in this thread: uploads all sealed segments (with `seal` the
- * active one too), commits them, evicts by local retention (with `evict` all that is committed),
- * applies retention.
- */
+/* What varve_log_tier is to do, and what it did. */
 struct varve_tier_options {
     size_t size;
     bool seal;
@@ -157,6 +160,16 @@ struct varve_tier_options {
     uint64_t evicted_bytes;
     uint64_t deleted_objects;
 };
+/*
+ * Runs the tierer to its end now, in this thread: uploads all sealed segments (with `seal` the
+ * active one too), commits them, evicts by local retention (with `evict` all that is committed),
+ * applies retention.
+ * Stops at the first failure; nothing is lost by it, and it can be run again. `options` may be
+ * NULL.
+ *
+ * Threads: any, one tierer at a time per log. Conditions: VARVE_E_FENCED. Failures: VARVE_E_STORE,
+ * VARVE_E_IO, VARVE_E_CORRUPT, VARVE_E_NO_MEMORY, VARVE_E_READ_ONLY.
+ */
 VARVE_API int varve_log_tier(struct varve_log *log, struct varve_tier_options *options,
                              struct varve_error *err);
 

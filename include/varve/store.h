@@ -121,6 +121,7 @@ struct varve_store_stats {
     uint64_t batches_appended;
     uint64_t bytes_appended;
 };
+/* Fills *stats; set stats->size before. Threads: any. */
 VARVE_API void varve_store_stats(struct varve_store *store, struct varve_store_stats *stats);
 
 /* The library's version, "0.1.0". */

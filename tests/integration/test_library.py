@@ -32,13 +32,11 @@ def test_only_public_functions_are_exported(d):
 
 def test_every_public_function_has_a_docstring_and_a_use_in_the_tests(d):
     used = ""
-    for folder in ("tests", "tools", "bench", "docs"):
-        for base, _, names in os.walk(os.path.join(ROOT, folder)):
-            used += "".join(open(os.path.join(base, n)).read() for n in names if n.endswith(".c"))
+    for base, _, names in os.walk(os.path.join(ROOT, "tests")):
+        used += "".join(open(os.path.join(base, n)).read() for n in names if n.endswith(".c"))
     for name, before in public_functions().items():
-        # A declaration right behind the struct that its comment describes counts.
-        assert before.endswith(("*/", "};")), "%s has no comment" % name
-        assert name + "(" in used, "%s is used by no test and no program" % name
+        assert before.endswith("*/"), "%s has no comment" % name
+        assert re.search(r"\b%s\(" % name, used), "%s is used by no test" % name
 
 
 def compiles(compiler, *options):
