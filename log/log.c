@@ -142,6 +142,28 @@ static int log_fetch_root(struct varve_log *log, struct varve_error *err)
     return r < 0 ? log_context(log, r, err) : 0;
 }
 
+bool log_is_deleted(struct varve_log *log, struct varve_error *err)
+{
+    struct varve_error what = {0};
+    struct index_root root;
+    struct cold_etag etag;
+    void *data = NULL;
+    size_t size;
+    int r = cold_manifest_read_root(log->store->meta, log->name, &data, &size, &etag, &what);
+
+    if (r == 0)
+        r = index_root_decode(data, size, &root, &what);
+    if (r == 0)
+        r = take_identity(log, &root, &what);
+    free(data);
+    if (r != VARVE_E_NOT_FOUND)
+        return false; /* or nobody knows at present */
+    log_context(log, r, &what);
+    if (err)
+        *err = what;
+    return true;
+}
+
 static int refresh_attached(struct varve_log *log, bool hard, struct varve_error *err)
 {
     const struct base_clock *clock = log->store->env.clock;

@@ -56,6 +56,10 @@ int64_t log_start(struct varve_log *log);
 /* Generation of the newest root looked at: changed after a refresh when there was news. */
 uint64_t log_generation(struct varve_log *log);
 
+/* Asks the bucket, when something is missing, whether the log was deleted since it was opened; then
+ * `err` says so (VARVE_E_NOT_FOUND). */
+bool log_is_deleted(struct varve_log *log, struct varve_error *err);
+
 /*
  * Takes start offset and configuration from the manifest's current root. VARVE_E_NOT_FOUND: the log
  * was deleted, or deleted and made anew, since it was opened.

@@ -277,10 +277,9 @@ static int cold_damaged(struct varve_reader *r, int rc, struct varve_error *err)
     uint64_t before = r->cold_generation;
 
     if (log_refresh(r->log, true, NULL) < 0 || log_generation(r->log) == before)
-        return rc;
+        return log_is_deleted(r->log, err) ? VARVE_E_NOT_FOUND : rc;
     if (cold_reader_new(r->log->store->fetch, r->log->manifest, &r->log->source, &fresh, NULL) < 0)
         return rc;
-    (void)err;                 /* says what was met, should the next look not come to pass */
     cold_reader_free(r->cold); /* it holds on to the old object's table */
     r->cold = fresh;
     r->place = READER_NOWHERE;

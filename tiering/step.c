@@ -283,26 +283,71 @@ static int run_uploads(struct tiering_log *t, int64_t to, struct varve_error *er
     return rc;
 }
 
-static int run_locked(struct tiering_log *t, struct varve_error *err)
+/* What makes room: all of it is tried, whatever fails. The first error counts. */
+static int run_make_room(struct tiering_log *t, struct varve_error *err)
 {
     struct tiering_run *run = t->run;
-    struct tiering_status status;
-    int64_t to, next;
-    int rc = run->seal ? hot_set_seal(t->hot, err) : 0;
+    unsigned deleted = 0;
+    int64_t next;
+    int rc = tiering_evict(t, run->evict, &next, err), other;
 
-    if (rc < 0)
-        return rc;
+    other = tiering_retain(t, &next, rc == 0 ? err : NULL);
+    rc = rc == 0 ? other : rc;
+    other = tiering_delete_due(t, &next, &deleted, rc == 0 ? err : NULL);
+    run->deleted_objects += deleted;
+    return rc == 0 ? other : rc;
+}
+
+/*
+ * Uploads need room where the cold tier shares the disk with the hot one. What is committed makes
+ * room, so a full disk is worked off a few segments at a time.
+ */
+static int run_all(struct tiering_log *t, int64_t to, struct varve_error *err)
+{
+    struct tiering_run *run = t->run;
+
+    for (;;) {
+        struct varve_error room_err = {0};
+        unsigned before = run->evicted_segments + run->deleted_objects;
+        int rc = run_uploads(t, to, err), room_rc;
+
+        if (rc == VARVE_E_FENCED || rc == VARVE_E_CANCELLED)
+            return rc;
+        room_rc = run_make_room(t, &room_err);
+        if (rc == 0 && room_rc < 0) {
+            rc = room_rc;
+            *err = room_err;
+        }
+        if (rc != VARVE_E_NO_SPACE || room_rc < 0 ||
+            run->evicted_segments + run->deleted_objects == before)
+            return rc;
+    }
+}
+
+static int run_sealed(struct tiering_log *t, struct varve_error *err)
+{
+    struct tiering_status status;
+    int64_t to;
+
     sealed_tell(t, &to);
     tiering_log_status(t, &status);
     t->run_done = 0;
     t->run_total = status.pending_bytes;
-    rc = run_uploads(t, to, err);
+    return run_all(t, to, err);
+}
+
+static int run_locked(struct tiering_log *t, struct varve_error *err)
+{
+    struct tiering_run *run = t->run;
+    int rc = run->seal ? hot_set_seal(t->hot, err) : 0;
+
+    if (rc == VARVE_E_NO_SPACE) { /* the next segment's file: what is sealed makes room for it */
+        rc = run_sealed(t, err);
+        if (rc == 0)
+            rc = hot_set_seal(t->hot, err);
+    }
     if (rc == 0)
-        rc = tiering_evict(t, run->evict, &next, err);
-    if (rc == 0)
-        rc = tiering_retain(t, &next, err);
-    if (rc == 0)
-        rc = tiering_delete_due(t, &next, &run->deleted_objects, err);
+        rc = run_sealed(t, err);
     if (rc == 0 && run->progress)
         run->progress(run->progress_ctx, t->run_total, t->run_total);
     return rc;

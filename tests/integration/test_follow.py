@@ -97,6 +97,20 @@ def test_a_reader_looks_at_the_files_when_a_writer_died_in_recovery(d):
     read_with_a_writer_stuck_in_recovery(d, alive=False)
 
 
+def test_a_reader_of_a_log_that_is_deleted_under_it_is_told_so(d):
+    store = os.path.join(d, "s")
+    silent("init", store)
+    data = b"".join(b"%d %s\n" % (i, b"x" * 80) for i in range(20000))
+    run("append", store, "a", "-o", "segment.bytes=8KiB", "-o", "file.delete.delay.ms=0", stdin=data)
+    silent("tier", store, "--seal", "--evict")
+    reader = start("read", store, "a", stdin=subprocess.DEVNULL, bufsize=0)
+    head = reader.stdout.read(1)
+    run("delete", store, "a")
+    rest, err = reader.communicate(timeout=60)
+    assert reader.returncode == NOT_FOUND and b"deleted" in err, (reader.returncode, err)
+    assert data.startswith(head + rest)
+
+
 def test_a_closed_output_ends_reading(d):
     store = os.path.join(d, "s")
     silent("init", store)

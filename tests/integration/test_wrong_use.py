@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Wrong use: each is refused by name, with the right exit code, and loses nothing."""
 
+import random
+
 from make_log import make
 from varvetest import *
 
@@ -194,6 +196,29 @@ def test_a_full_disk(d):
         os.unlink(filler)
         run("append", store, "a", stdin=b"room again\n")
         assert read(store, "a") == kept + b"room again\n"
+        run("verify", store, "--deep")
+    finally:
+        subprocess.run(["umount", mountpoint], capture_output=True)
+
+
+def test_a_disk_that_both_tiers_have_filled_is_worked_off(d):
+    mountpoint = os.path.join(d, "small")
+    os.mkdir(mountpoint)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", mountpoint], capture_output=True).returncode:
+        raise Skip("mounting a tmpfs is not allowed here")
+    try:
+        store = os.path.join(mountpoint, "s")
+        silent("init", store)
+        rng = random.Random(1)
+        data = b"".join(b"%d %s\n" % (i, rng.randbytes(150).hex().encode()) for i in range(30000))
+        out, err = run("append", store, "a", "-o", "segment.bytes=256KiB", "--print-offsets", stdin=data, expect=NO_SPACE)
+        kept = len(out.split())
+        # Uploads stop again and again for want of room, which only evictions make.
+        run("tier", store, "--seal", "--evict")
+        assert ls(store, "a")["hot_bytes"] == 0
+        run("append", store, "a", stdin=b"room again\n")
+        lines = data.splitlines(keepends=True)
+        assert read(store, "a") == b"".join(lines[:kept]) + b"room again\n"
         run("verify", store, "--deep")
     finally:
         subprocess.run(["umount", mountpoint], capture_output=True)
