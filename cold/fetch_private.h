@@ -20,7 +20,7 @@
 #define DECOMPRESSORS_MAX 16
 #define FLIGHT_BLOCKS_MAX 64
 #define LOCAL_RANGE_BYTES_MAX (1024 * 1024)  /* one GET of a store that is as near as the cache: */
-#define LOCAL_WINDOW_BYTES (8 * 1024 * 1024) /* larger ones only leave the processor's caches */
+#define LOCAL_WINDOW_BYTES (4 * 1024 * 1024) /* larger ones only leave the processor's caches */
 
 enum priority { PRIORITY_TABLE = 0, PRIORITY_READ_AHEAD = 10 };
 
