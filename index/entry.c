@@ -311,15 +311,17 @@ int index_log_name_check(const char *name, size_t size, struct varve_error *err)
     int rc = name_characters_check(name, size, err);
     if (rc < 0)
         return rc;
+    if (memmem(name, size, "..", 2))
+        return base_fail(err, VARVE_E_INVALID, "log name '%.*s' holds '..'", (int)size, name);
     for (size_t i = 0; i <= size;) {
         const char *slash = i < size ? memchr(name + i, '/', size - i) : NULL;
         size_t part = (slash != NULL ? (size_t)(slash - name) : size) - i;
         if (part == 0)
             return base_fail(err, VARVE_E_INVALID, "log name '%.*s': a part is empty", (int)size,
                              name);
-        if (name[i] == '.' && (part == 1 || (part == 2 && name[i + 1] == '.')))
-            return base_fail(err, VARVE_E_INVALID, "log name '%.*s': a part is '%.*s'", (int)size,
-                             name, (int)part, name + i);
+        if (name[i] == '.' && part == 1)
+            return base_fail(err, VARVE_E_INVALID, "log name '%.*s': a part is '.'", (int)size,
+                             name);
         i += part + 1;
     }
     return 0;

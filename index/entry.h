@@ -96,9 +96,9 @@ bool index_key_parse(const char *key, struct index_key_parts *ret);
 
 /*
  * A log name: 1..INDEX_LOG_NAME_MAX bytes of UTF-8, parts separated by single '/', no part empty,
- * "." or "..", no part that begins with '@', no control characters, no '\\', no '@' anywhere.
- * VARVE_E_INVALID, saying what is wrong with the name; VARVE_E_TOO_LARGE. `size` is the byte count,
- * so that an embedded NUL is seen.
+ * ".", no ".." anywhere, no part that begins with '@', no control characters, no '\\', no '@'
+ * anywhere. VARVE_E_INVALID, saying what is wrong with the name; VARVE_E_TOO_LARGE. `size` is the
+ * byte count, so that an embedded NUL is seen.
  */
 int index_log_name_check(const char *name, size_t size, struct varve_error *err);
 

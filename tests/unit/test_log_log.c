@@ -162,7 +162,7 @@ static void good_names_are_listed_in_byte_order(void **state)
 {
     static const char *const good[] = {
         "z",         "orders/0", "orders/10", "orders",
-        "a.b",       "..a",      "a..",       "\xc3\xbcml\xc3\xa4ut/\xce\xba",
+        "a.b",       ".a",       "a.",        "\xc3\xbcml\xc3\xa4ut/\xce\xba",
         "with space"};
     struct support_env *e = *state;
     struct varve_store *store = support_store_open(e, NULL);
@@ -172,7 +172,7 @@ static void good_names_are_listed_in_byte_order(void **state)
 
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
         support_succeeds(varve_log_create(store, good[i], NULL, 0, &err), &err);
-    assert_string_equal(list(store, &n), "..a;a..;a.b;orders;orders/0;orders/10;with space;z;"
+    assert_string_equal(list(store, &n), ".a;a.;a.b;orders;orders/0;orders/10;with space;z;"
                                          "\xc3\xbcml\xc3\xa4ut/\xce\xba;");
     memset(longest, 'y', sizeof(longest) - 1);
     longest[249] = '\0';
