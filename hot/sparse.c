@@ -310,6 +310,16 @@ struct sparse_query {
     int64_t pos_offset;
 };
 
+/* Evicted while we hold it, perhaps by another process: the segment's name goes before its index's.
+ */
+static bool sparse_is_evicted(struct hot_segment *segment)
+{
+    const struct base_io *io = segment->set->io;
+    struct stat st;
+
+    return io->stat(io->ctx, segment->path, &st) == -ENOENT;
+}
+
 static int sparse_ask(struct hot_segment *segment, struct sparse_query *q, struct varve_error *err)
 {
     for (int tries = 0;; tries++) {
@@ -325,8 +335,9 @@ static int sparse_ask(struct hot_segment *segment, struct sparse_query *q, struc
                 *err = why;
             return rc;
         }
-        base_log(&segment->set->env->logger, BASE_LOG_WARNING, "%s: %s; rebuilt from %s",
-                 segment->index_path, why.msg, segment->path);
+        base_log(&segment->set->env->logger,
+                 sparse_is_evicted(segment) ? BASE_LOG_DEBUG : BASE_LOG_WARNING,
+                 "%s: %s; rebuilt from %s", segment->index_path, why.msg, segment->path);
         rc = hot_sparse_rebuild(segment, err);
         if (rc < 0)
             return rc;

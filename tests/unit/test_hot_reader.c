@@ -236,6 +236,29 @@ static void the_first_record_at_or_after_a_time_is_found(void **state)
     hot_set_close(set);
 }
 
+static void an_index_that_went_with_its_evicted_segment_is_no_warning(void **state)
+{
+    struct support_env *e = *state;
+    struct hot_set_options options = support_hot_options();
+    struct hot_segment *segment;
+    struct hot_segment_info info;
+    struct varve_error err;
+    struct hot_set *set = support_hot_open(e, &options, NULL);
+    assert_int_equal(support_hot_append(set, 100, 100, &err), 0);
+    assert_int_equal(hot_set_seal(set, &err), 0);
+    assert_int_equal(support_hot_append(set, 100, 100, &err), 0);
+    options.read_only = true;
+    struct hot_set *other = support_hot_open(e, &options, NULL);
+    assert_int_equal(hot_segment_find(other, 0, false, &segment, &err), 0);
+    assert_int_equal(hot_set_evict(set, 100, NULL, NULL, &err), 0);
+    assert_int_equal(hot_segment_info(segment, &info, &err), 0);
+    assert_int_equal(info.max_timestamp, SUPPORT_HOT_TIME + 99);
+    assert_int_equal(support_logger_count(e->logger, BASE_LOG_WARNING, ".index"), 0);
+    hot_segment_unref(segment);
+    hot_set_close(other);
+    hot_set_close(set);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, support_env_setup, support_env_teardown)
 
 int main(void)
@@ -247,6 +270,7 @@ int main(void)
         TEST(a_flipped_bit_is_named_and_not_served),
         TEST(a_failed_read_is_an_io_error_and_can_be_repeated),
         TEST(the_first_record_at_or_after_a_time_is_found),
+        TEST(an_index_that_went_with_its_evicted_segment_is_no_warning),
     };
     return cmocka_run_group_tests_name("hot_reader", tests, NULL, NULL);
 }
