@@ -309,7 +309,7 @@ static void go_without(struct cold_cache *c, const char *dir, const char *name, 
     struct varve_error why;
 
     base_fail_errno(&why, rc, "cache %s/%s: going without", dir, name);
-    base_log(&c->env->logger, BASE_LOG_WARNING, "%s", why.msg);
+    base_log(&c->env->logger, BASE_LOG_INFO, "%s", why.msg);
     if (c->fd >= 0) {
         io->ftruncate(io->ctx, c->fd, 0); /* keep no room that is not used */
         io->close(io->ctx, c->fd);
