@@ -209,11 +209,15 @@ def test_a_disk_that_both_tiers_have_filled_is_worked_off(d):
     try:
         store = os.path.join(mountpoint, "s")
         silent("init", store)
+        ballast = os.path.join(mountpoint, "ballast")
+        with open(ballast, "wb") as f:
+            f.write(bytes(600 * 1024))
         rng = random.Random(1)
         data = b"".join(b"%d %s\n" % (i, rng.randbytes(150).hex().encode()) for i in range(30000))
         out, err = run("append", store, "a", "-o", "segment.bytes=256KiB", "--print-offsets", stdin=data, expect=NO_SPACE)
         kept = len(out.split())
-        # Uploads stop again and again for want of room, which only evictions make.
+        # Room for two objects: then uploads stop again and again, and only evictions make more.
+        os.unlink(ballast)
         run("tier", store, "--seal", "--evict")
         assert ls(store, "a")["hot_bytes"] == 0
         run("append", store, "a", stdin=b"room again\n")
