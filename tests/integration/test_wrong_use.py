@@ -223,6 +223,7 @@ def test_a_disk_that_both_tiers_have_filled_is_worked_off(d):
             if ls(store, "a")["hot_bytes"] == 0:
                 break
         assert ls(store, "a")["hot_bytes"] == 0
+        run("tier", store, "--seal", "--evict")  # and ends well
         run("append", store, "a", stdin=b"room again\n")
         lines = data.splitlines(keepends=True)
         assert read(store, "a") == b"".join(lines[:kept]) + b"room again\n"
