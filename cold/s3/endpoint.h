@@ -1,0 +1,63 @@
+/*
+ * Where a bucket is reached: URLs, Host headers and request paths in both of S3's styles.
+ *
+ * Source: "Virtual hosting of buckets" and "Methods for accessing a bucket", Amazon S3 user guide.
+ */
+#ifndef COLD_S3_ENDPOINT_H
+#define COLD_S3_ENDPOINT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <varve/error.h>
+
+enum s3_style {
+    S3_STYLE_AUTO, /* virtual host, but path for IP addresses, "localhost" and buckets with dots */
+    S3_STYLE_PATH, /* http://endpoint/bucket/key */
+    S3_STYLE_VIRTUAL, /* http://bucket.endpoint/key */
+};
+
+struct s3_endpoint_options {
+    const char *endpoint; /* "http[s]://host[:port]"; NULL: AWS's own for the region */
+    const char *region;   /* NULL: us-east-1 */
+    const char *bucket;
+    enum s3_style style;
+};
+
+struct s3_endpoint {
+    char *base; /* "https://host[:port]", with the bucket's name in front in virtual style */
+    char *host; /* the value of the Host header: without the scheme's default port */
+    char *path; /* "" in virtual style, "/bucket" (encoded) in path style */
+    char *region;
+    char *bucket;
+    bool tls;
+};
+
+/* VARVE_E_INVALID: an endpoint that is no http(s) URL, has a path, a query or credentials; a bucket
+ * name against S3's rules (3-63 of a-z 0-9 . -, begins and ends with a letter or digit; older,
+ * laxer names are accepted in path style with a given endpoint). */
+int s3_endpoint_init(const struct s3_endpoint_options *options, struct s3_endpoint *ret,
+                     struct varve_error *err);
+void s3_endpoint_deinit(struct s3_endpoint *endpoint);
+
+/* Percent-encoding as SigV4 wants it: all but A-Z a-z 0-9 - . _ ~ ; '/' is kept with keep_slash. */
+int s3_uri_encode(const char *text, bool keep_slash, char **ret, struct varve_error *err);
+/* The reverse, for `encoding-type=url` listings; in place. False: a bad escape, or a NUL. */
+bool s3_uri_decode(char *text);
+
+/*
+ * The path of a request as it is sent: endpoint path, '/', the encoded key ("" for the bucket
+ * itself). Fresh memory.
+ */
+int s3_endpoint_path(const struct s3_endpoint *endpoint, const char *key, char **ret,
+                     struct varve_error *err);
+
+/* A query string: encoded, sorted by name, each name with '='. Fresh memory. */
+struct s3_query {
+    const char *name;
+    const char *value; /* NULL: the pair is left out */
+};
+int s3_query_encode(const struct s3_query *pairs, size_t count, char **ret,
+                    struct varve_error *err);
+
+#endif
