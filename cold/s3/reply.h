@@ -14,33 +14,32 @@
 #include <varve/error.h>
 
 #define S3_REPLY_XML_MAX (8 * 1024 * 1024) /* 1,000 keys of 1,024 escaped bytes fit */
-* /
 #define S3_REPLY_DEPTH_MAX 16
 #define S3_REPLY_TEXT_MAX 8192
 #define S3_REPLY_CODE_SIZE 64
 #define S3_REPLY_MESSAGE_SIZE 160
 
-    /* What to do about an error; the client's table of actions. */
-    enum s3_class {
-        S3_OK,
-        S3_NOT_FOUND,    /* 404 NoSuchKey, NoSuchUpload, 404 of a HEAD */
-        S3_NO_BUCKET,    /* 404 NoSuchBucket */
-        S3_PRECONDITION, /* 412, 304 */
-        S3_CONFLICT,     /* 409 ConditionalRequestConflict, OperationAborted: try again */
-        S3_SLOW_DOWN, /* 503 SlowDown, 429, TooManyRequests, RequestLimitExceeded: shrink, try again
-                       */
-        S3_RETRY,     /* 500 502 503 504 408, InternalError, ServiceUnavailable, RequestTimeout */
-        S3_CLOCK,     /* RequestTimeTooSkewed: take the Date header, once */
-        S3_EXPIRED,   /* ExpiredToken, TokenRefreshRequired, RequestExpired: refresh, once */
-        S3_REGION,    /* 301, 307, AuthorizationHeaderMalformed with a region: sign again, once */
-        S3_ARCHIVED,  /* 403 InvalidObjectState */
-        S3_UNSUPPORTED, /* 501 NotImplemented, 405 MethodNotAllowed */
-        S3_DENIED,   /* 401, other 403: InvalidAccessKeyId, SignatureDoesNotMatch, AccessDenied */
-        S3_RANGE,    /* 416 */
-        S3_CHECKSUM, /* BadDigest, XAmzContentSHA256Mismatch, InvalidDigest: the wire or the store
+/* What to do about an error; the client's table of actions. */
+enum s3_class {
+    S3_OK,
+    S3_NOT_FOUND,    /* 404 NoSuchKey, NoSuchUpload, 404 of a HEAD */
+    S3_NO_BUCKET,    /* 404 NoSuchBucket */
+    S3_PRECONDITION, /* 412, 304 */
+    S3_CONFLICT,     /* 409 ConditionalRequestConflict, OperationAborted: try again */
+    S3_SLOW_DOWN,    /* 503 SlowDown, 429, TooManyRequests, RequestLimitExceeded: shrink, try again
+                      */
+    S3_RETRY,        /* 500 502 503 504 408, InternalError, ServiceUnavailable, RequestTimeout */
+    S3_CLOCK,        /* RequestTimeTooSkewed: take the Date header, once */
+    S3_EXPIRED,      /* ExpiredToken, TokenRefreshRequired, RequestExpired: refresh, once */
+    S3_REGION,       /* 301, 307, AuthorizationHeaderMalformed with a region: sign again, once */
+    S3_ARCHIVED,     /* 403 InvalidObjectState */
+    S3_UNSUPPORTED,  /* 501 NotImplemented, 405 MethodNotAllowed */
+    S3_DENIED,       /* 401, other 403: InvalidAccessKeyId, SignatureDoesNotMatch, AccessDenied */
+    S3_RANGE,        /* 416 */
+    S3_CHECKSUM,     /* BadDigest, XAmzContentSHA256Mismatch, InvalidDigest: the wire or the store
                         changed the body; try again */
-        S3_INVALID,  /* any other 4xx */
-    };
+    S3_INVALID,      /* any other 4xx */
+};
 
 struct s3_error {
     enum s3_class class;
