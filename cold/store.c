@@ -217,6 +217,34 @@ int cold_store_get(struct cold_store *store, const char *key, uint64_t pos, size
     return rc;
 }
 
+int cold_store_get_start(struct cold_store *store, struct cold_get *get, struct varve_error *err)
+{
+    int rc = check_key(store, "get", get->key, err);
+
+    if (rc < 0)
+        return rc;
+    if (!store->ops->get_start)
+        return base_fail(err, VARVE_E_UNSUPPORTED, "get %s: %s has blocking gets only", get->key,
+                         store->url);
+    get->store = store;
+    get->internal = NULL;
+    rc = store->ops->get_start(store->self, get, err);
+    return rc < 0 ? counted(store, COLD_OP_GET, rc) : 0;
+}
+
+void cold_store_get_cancel(struct cold_store *store, struct cold_get *get)
+{
+    store->ops->get_cancel(store->self, get);
+}
+
+void cold_store_get_done(struct cold_get *get, int rc, const struct varve_error *err)
+{
+    counted(get->store, COLD_OP_GET, rc);
+    if (rc == 0)
+        add(&get->store->bytes_received, get->size);
+    get->done(get, rc, err);
+}
+
 int cold_store_read(struct cold_store *store, const char *key, size_t size_max, void **ret,
                     size_t *ret_size, struct cold_etag *ret_etag, struct varve_error *err)
 {

@@ -51,6 +51,7 @@ struct cold_caps {
     uint64_t part_size;        /* what the driver likes best */
     unsigned parts_max;
     unsigned parallel; /* requests worth having in flight at once */
+    bool async;        /* cold_store_get_start works: gets that hold no thread */
 };
 
 struct cold_part {
@@ -65,6 +66,24 @@ struct cold_upload {
 };
 
 struct cold_store;
+
+/*
+ * A ranged GET under way without a thread (cold_store_get_start). The caller fills the first part
+ * and keeps the struct, the key and `buf` in place until `done` begins.
+ */
+struct cold_get {
+    const char *key;
+    uint64_t pos;
+    size_t size;
+    void *buf;    /* bytes of it are undefined until done says rc 0 */
+    int priority; /* lower goes first where requests have to wait: demand before prefetch */
+    /* rc and err are those of cold_store_get, or VARVE_E_CANCELLED. */
+    void (*done)(struct cold_get *get, int rc, const struct varve_error *err);
+    void *ctx;
+
+    struct cold_store *store; /* the face's */
+    void *internal;           /* the driver's */
+};
 
 /* One driver. `self` is the driver's own object. */
 struct cold_store_ops {
@@ -97,6 +116,10 @@ struct cold_store_ops {
                        int (*visit)(void *arg, const char *key, const struct cold_upload *upload,
                                     int64_t started),
                        void *arg, struct varve_error *err);
+    /* Optional, both or neither (caps.async): see cold_store_get_start. The driver ends a started
+     * get by one call of cold_store_get_done. */
+    int (*get_start)(void *self, struct cold_get *get, struct varve_error *err);
+    void (*get_cancel)(void *self, struct cold_get *get);
 };
 
 struct cold_store_options {
@@ -129,6 +152,23 @@ int cold_store_put(struct cold_store *store, const char *key, const struct iovec
  * request. */
 int cold_store_get(struct cold_store *store, const char *key, uint64_t pos, size_t size, void *buf,
                    struct varve_error *err);
+/*
+ * cold_store_get without waiting: returns once the request is on its way or queued, and `done` is
+ * called exactly once, later, on a thread of the driver: never inside this call or inside
+ * cold_store_get_cancel, so that both may be called with a lock held which `done` takes. `done`
+ * must not block (a short lock, a job submitted; no request, no decompression); it may free or
+ * start `get` again. Retries happen inside, as in cold_store_get.
+ *
+ * When this call fails, `done` is not called. VARVE_E_UNSUPPORTED: caps.async is false; a blocking
+ * get on a pool does it then. Closing the store cancels what is under way and waits for each
+ * `done`; so does nothing else.
+ */
+int cold_store_get_start(struct cold_store *store, struct cold_get *get, struct varve_error *err);
+/* Asks for an early end. `done` still comes, soon, with VARVE_E_CANCELLED or with what was reached
+ * before. Only between a start and the return of `done`: the caller's lock sees to that. */
+void cold_store_get_cancel(struct cold_store *store, struct cold_get *get);
+/* For drivers: counts and calls get->done. No lock of the driver may be held. */
+void cold_store_get_done(struct cold_get *get, int rc, const struct varve_error *err);
 /* Reads a whole object of at most size_max bytes into fresh memory. Exactly one request. */
 int cold_store_read(struct cold_store *store, const char *key, size_t size_max, void **ret,
                     size_t *ret_size, struct cold_etag *ret_etag, struct varve_error *err);

@@ -282,6 +282,89 @@ static void a_range_is_exact_and_a_short_object_is_corrupt(void **state)
     assert_int_equal(support_retry_get(f->store, "nope", 0, 1, buf, &err), VARVE_E_NOT_FOUND);
 }
 
+struct async {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    unsigned ended;
+    int rc[8];
+    pthread_t thread;
+};
+
+static void async_done(struct cold_get *get, int rc, const struct varve_error *err)
+{
+    struct async *a = get->ctx;
+
+    pthread_mutex_lock(&a->lock);
+    a->rc[get->pos % 8] = rc;
+    a->thread = pthread_self();
+    if (rc < 0)
+        assert_int_equal(err->code, rc);
+    a->ended++;
+    pthread_cond_signal(&a->changed);
+    pthread_mutex_unlock(&a->lock);
+}
+
+static void async_wait(struct async *a, unsigned count)
+{
+    pthread_mutex_lock(&a->lock);
+    while (a->ended < count)
+        pthread_cond_wait(&a->changed, &a->lock);
+    pthread_mutex_unlock(&a->lock);
+}
+
+static void gets_without_a_thread_end_as_others_do(void **state)
+{
+    struct fixture *f = *state;
+    struct async a = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    struct cold_get gets[8];
+    struct cold_stats before, after;
+    struct varve_error err;
+    char buf[8][8];
+
+    must_put(f->store, "async", "0123456789");
+    for (unsigned i = 0; i < 8; i++)
+        gets[i] = (struct cold_get){.key = i == 6 ? "nope" : "async",
+                                    .pos = i,
+                                    .size = i == 7 ? 4 : 3,
+                                    .buf = buf[i],
+                                    .done = async_done,
+                                    .ctx = &a};
+    if (!f->caps.async) {
+        assert_int_equal(cold_store_get_start(f->store, &gets[0], &err), VARVE_E_UNSUPPORTED);
+        return;
+    }
+    cold_store_stats(f->store, &before);
+    pthread_mutex_lock(&a.lock); /* a start never waits for what done takes */
+    for (unsigned i = 0; i < 8; i++)
+        assert_int_equal(cold_store_get_start(f->store, &gets[i], &err), 0);
+    pthread_mutex_unlock(&a.lock);
+    async_wait(&a, 8);
+    for (unsigned i = 0; i < 6; i++) {
+        assert_int_equal(a.rc[i], 0);
+        assert_memory_equal(buf[i], &"0123456789"[i], 3);
+    }
+    assert_int_equal(a.rc[6], VARVE_E_NOT_FOUND);
+    assert_int_equal(a.rc[7], VARVE_E_CORRUPT);
+    assert_false(pthread_equal(a.thread, pthread_self()));
+    cold_store_stats(f->store, &after);
+    assert_int_equal(after.requests[COLD_OP_GET] - before.requests[COLD_OP_GET], 8);
+    assert_int_equal(after.failures[COLD_OP_GET] - before.failures[COLD_OP_GET], 1);
+    assert_int_equal(after.bytes_received - before.bytes_received, 18);
+
+    gets[0].pos = 0;
+    pthread_mutex_lock(&a.lock);
+    assert_int_equal(cold_store_get_start(f->store, &gets[0], &err), 0);
+    cold_store_get_cancel(f->store, &gets[0]);
+    pthread_mutex_unlock(&a.lock);
+    async_wait(&a, 9);
+    assert_true(a.rc[0] == 0 || a.rc[0] == VARVE_E_CANCELLED);
+
+    assert_int_equal(cold_store_get_start(f->store, &gets[1], &err), 0);
+    f->store = cold_store_close(f->store); /* waits for the done */
+    assert_int_equal(a.ended, 10);
+    assert_true(a.rc[1] == 0 || a.rc[1] == VARVE_E_CANCELLED);
+}
+
 static void a_read_above_its_limit_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -1106,6 +1189,7 @@ int main(int argc, char **argv)
         CASE(a_body_is_read_back_as_it_was_put),
         CASE(a_body_that_is_not_what_was_promised_is_not_stored),
         CASE(a_range_is_exact_and_a_short_object_is_corrupt),
+        CASE(gets_without_a_thread_end_as_others_do),
         CASE(a_read_above_its_limit_is_refused),
         CASE(a_reader_sees_one_body_or_the_other),
         CASE(odd_keys_are_kept_as_they_are),
