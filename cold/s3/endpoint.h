@@ -12,8 +12,11 @@
 #include <varve/error.h>
 
 enum s3_style {
-    S3_STYLE_AUTO, /* virtual host, but path for IP addresses, "localhost" and buckets with dots */
-    S3_STYLE_PATH, /* http://endpoint/bucket/key */
+    /* Virtual host, but path where that cannot work: for IP addresses, for host names of one label
+     * ("localhost", "minio": nobody has a wildcard name below those), for buckets that are no host
+     * name or hold dots (no certificate covers them). */
+    S3_STYLE_AUTO,
+    S3_STYLE_PATH,    /* http://endpoint/bucket/key */
     S3_STYLE_VIRTUAL, /* http://bucket.endpoint/key */
 };
 
@@ -25,7 +28,9 @@ struct s3_endpoint_options {
 };
 
 struct s3_endpoint {
-    char *base; /* "https://host[:port]", with the bucket's name in front in virtual style */
+    /* "https://host[:port]", with the bucket's name in front in virtual style; like `host` without
+     * the scheme's default port, and in lower case */
+    char *base;
     char *host; /* the value of the Host header: without the scheme's default port */
     char *path; /* "" in virtual style, "/bucket" (encoded) in path style */
     char *region;
@@ -33,16 +38,23 @@ struct s3_endpoint {
     bool tls;
 };
 
-/* VARVE_E_INVALID: an endpoint that is no http(s) URL, has a path, a query or credentials; a bucket
- * name against S3's rules (3-63 of a-z 0-9 . -, begins and ends with a letter or digit; older,
- * laxer names are accepted in path style with a given endpoint). */
+/* VARVE_E_INVALID: an endpoint that is no http(s) URL, has a path, a query or credentials (which
+ * the message does not repeat); a region that is none; virtual style on an IP address; a bucket
+ * name against S3's rules (3-63 of a-z 0-9 . -, begins and ends with a letter or digit, no IP
+ * address; older, laxer names are accepted in path style with a given endpoint). */
 int s3_endpoint_init(const struct s3_endpoint_options *options, struct s3_endpoint *ret,
                      struct varve_error *err);
 void s3_endpoint_deinit(struct s3_endpoint *endpoint);
 
+/* The host name of an AWS service in a region, "sts.eu-west-1.amazonaws.com": each of AWS's
+ * partitions has a domain of its own. Fresh memory. VARVE_E_INVALID: the region. */
+int s3_endpoint_aws_host(const char *service, const char *region, char **ret,
+                         struct varve_error *err);
+
 /* Percent-encoding as SigV4 wants it: all but A-Z a-z 0-9 - . _ ~ ; '/' is kept with keep_slash. */
 int s3_uri_encode(const char *text, bool keep_slash, char **ret, struct varve_error *err);
-/* The reverse, for `encoding-type=url` listings; in place. False: a bad escape, or a NUL. */
+/* The reverse, for `encoding-type=url` listings, which write a blank as '+'; in place. False: a bad
+ * escape, or a NUL; the text is then undefined. */
 bool s3_uri_decode(char *text);
 
 /*
@@ -52,7 +64,9 @@ bool s3_uri_decode(char *text);
 int s3_endpoint_path(const struct s3_endpoint *endpoint, const char *key, char **ret,
                      struct varve_error *err);
 
-/* A query string: encoded, sorted by name, each name with '='. Fresh memory. */
+/* A query string: encoded, sorted by name, each name with '='; at most S3_QUERY_MAX pairs. Fresh
+ * memory. */
+#define S3_QUERY_MAX 16
 struct s3_query {
     const char *name;
     const char *value; /* NULL: the pair is left out */
