@@ -26,9 +26,10 @@ class Skip(Exception):
     """Why this test cannot run here."""
 
 
-def run(*args, stdin=b"", expect=OK, cwd=None, prefix=()):
-    """Runs `varve ARGS`; returns (stdout, stderr text). `expect` is the exit code, None: any."""
-    done = subprocess.run([*prefix, VARVE, *map(str, args)], input=stdin, capture_output=True, cwd=cwd, timeout=300)
+def run(*args, stdin=b"", expect=OK, cwd=None, prefix=(), env=None):
+    """Runs `varve ARGS`; returns (stdout, stderr text). `expect` is the exit code, None: any; `env` adds variables."""
+    done = subprocess.run([*prefix, VARVE, *map(str, args)], input=stdin, capture_output=True, cwd=cwd, timeout=300,
+                          env=dict(os.environ, **env) if env else None)
     err = done.stderr.decode(errors="replace")
     if "Sanitizer" in err:
         raise AssertionError(err)
