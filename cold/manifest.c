@@ -282,7 +282,7 @@ int cold_identity_create(struct cold_store *meta, const struct base_id *id, int6
     struct iovec body;
     char *text;
     size_t size;
-    int rc = identity_encode(id, created, &text, &size, err);
+    int read, rc = identity_encode(id, created, &text, &size, err);
 
     if (rc < 0)
         return rc;
@@ -292,8 +292,14 @@ int cold_identity_create(struct cold_store *meta, const struct base_id *id, int6
     free(text);
     if (!is_outcome_unknown(rc))
         return rc;
-    if (cold_identity_read(meta, &there, &back) == 0 && base_id_equal(&there, id))
+    read = cold_identity_read(meta, &there, &back);
+    if (read == 0 && base_id_equal(&there, id))
         return 0; /* ours, though the reply was lost (I7) */
+    if (rc == VARVE_E_PRECONDITION && read < 0 && read != VARVE_E_CORRUPT) {
+        if (err) /* lost or won: not known until it is read */
+            *err = back;
+        return base_error_context(err, read, "whose cold tier it is");
+    }
     if (rc == VARVE_E_PRECONDITION)
         return base_fail(err, VARVE_E_EXISTS, "%s holds a varve store already",
                          cold_store_url(meta));

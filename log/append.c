@@ -16,8 +16,7 @@ static int append_allowed(struct varve_log *log, struct varve_error *err)
     if (!log->tiering)
         return log_store_check_writable(log->store, err);
     if (tiering_log_fenced(log->tiering)) /* I6: a writer that met a higher epoch stops at once */
-        return base_fail(err, VARVE_E_FENCED,
-                         "another store has taken this log over; nothing more is appended here");
+        return tiering_log_check(log->tiering, err);
     return 0;
 }
 
@@ -125,6 +124,8 @@ int varve_log_sync(struct varve_log *log, struct varve_error *err)
 
     if (r == 0)
         r = hot_set_sync(log->hot, err);
+    if (r == 0)
+        r = tiering_log_check(log->tiering, err);
     return r < 0 ? log_context(log, r, err) : 0;
 }
 

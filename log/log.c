@@ -18,6 +18,11 @@
 #include "base/text.h"
 #include "cold/manifest.h"
 
+int log_divergent_dir(const struct varve_log *log, char **ret, struct varve_error *err)
+{
+    return base_format(ret, err, "%s/divergent", log->dir);
+}
+
 int log_context(const struct varve_log *log, int rc, struct varve_error *err)
 {
     return base_error_context(err, rc, "log %s", log->name);
@@ -307,7 +312,68 @@ static int log_open_dir(struct varve_log *log, struct varve_error *err)
     return r < 0 ? log_context(log, r, err) : base_dir_create(io, log->dir, true, err);
 }
 
-static int log_open_writing(struct varve_log *log, enum varve_durability durability,
+/* Both tiers, reconciled. With options->set_aside only that: the log does not stay open. */
+static int log_open_tiers(struct varve_log *log, enum varve_durability durability, bool take_over,
+                          struct tiering_log_options *options, struct varve_error *err)
+{
+    struct varve_store *s = log->store;
+    char *divergent = NULL;
+    int64_t end = 0;
+    int r = tiering_log_open(&s->env, options, take_over, &log->tiering, err);
+
+    if (r == 0)
+        r = log_take_root(log, err);
+    if (r == 0) {
+        log_config_policy(&log->config, &options->policy);
+        tiering_log_set_policy(log->tiering, &options->policy);
+    }
+    if (r == 0)
+        r = log_cold_end(log, &end, err);
+    if (r == 0)
+        r = log_open_hot(log, durability, end, err);
+    if (r == 0)
+        r = log_divergent_dir(log, &divergent, err);
+    if (r == 0)
+        r = tiering_log_attach(log->tiering, log->hot, divergent, err);
+    free(divergent);
+    return r;
+}
+
+static int visit_segment(void *arg, const char *name, bool is_dir)
+{
+    size_t n = strlen(name);
+
+    *(bool *)arg = !is_dir && n > 4 && strcmp(name + n - 4, ".log") == 0;
+    return *(bool *)arg;
+}
+
+/*
+ * The log belongs to another store, and this one is refused; `why` says so. What was written here
+ * and the owner's history does not hold is moved aside now, so that nobody takes it for a part of
+ * the log (I13). Best effort: it is tried again at every opening.
+ */
+static void log_set_aside(struct varve_log *log, struct tiering_log_options *options,
+                          const struct varve_error *why)
+{
+    const struct base_io *io = log->store->env.io;
+    struct varve_error err = {0};
+    bool any = false;
+    int r;
+
+    if (io->list(io->ctx, log->dir, visit_segment, &any) < 0 || !any)
+        return; /* nothing was ever written here */
+    options->set_aside = true;
+    r = log_open_tiers(log, VARVE_DURABILITY_OS, false, options, &err);
+    if (r < 0)
+        base_log(&log->store->env.logger, BASE_LOG_WARNING,
+                 "%s; what was written here beyond the owner's history could not be moved aside: "
+                 "%s",
+                 why->msg, err.msg);
+    log->tiering = tiering_log_close(log->tiering);
+    log->hot = hot_set_close(log->hot);
+}
+
+static int log_open_writing(struct varve_log *log, const struct varve_log_options *o,
                             struct varve_error *err)
 {
     struct varve_store *s = log->store;
@@ -323,37 +389,41 @@ static int log_open_writing(struct varve_log *log, enum varve_durability durabil
         .event = log_event,
         .event_ctx = log,
     };
-    char *divergent = NULL;
-    int64_t end = 0;
+    struct varve_error why = {0};
     int r;
 
     log_config_policy(&log->config, &options.policy);
     r = log_open_dir(log, err);
     if (r < 0)
         return r;
-    r = tiering_log_open(&s->env, &options, s->take_over, &log->tiering, err);
-    if (r == VARVE_E_NOT_FOUND)
-        return base_fail(err, r, "store %s has no log %s", s->path, log->name);
+    r = log_open_tiers(log, o->durability, s->take_over || o->take_over, &options, &why);
+    if (r == VARVE_E_FENCED)
+        log_set_aside(log, &options, &why);
+    else if (r == VARVE_E_NOT_FOUND && !log->tiering)
+        r = base_fail(&why, r, "store %s has no log %s", s->path, log->name);
     if (r == 0)
-        r = log_take_root(log, err);
-    if (r == 0) {
-        log_config_policy(&log->config, &options.policy);
-        tiering_log_set_policy(log->tiering, &options.policy);
-    }
-    if (r == 0)
-        r = log_cold_end(log, &end, err);
-    if (r == 0)
-        r = log_open_hot(log, durability, end, err);
-    if (r == 0)
-        r = base_format(&divergent, err, "%s/divergent", log->dir);
-    if (r == 0)
-        r = tiering_log_attach(log->tiering, log->hot, divergent, err);
-    if (r == 0)
-        r = log_take_root(log, err);
+        r = log_take_root(log, &why);
     if (r == 0 && s->scheduler)
-        r = tiering_scheduler_add(s->scheduler, log->tiering, err);
-    free(divergent);
+        r = tiering_scheduler_add(s->scheduler, log->tiering, &why);
+    if (r == 0 && s->guard)
+        r = tiering_guard_add(s->guard, log->tiering, &why);
+    if (r < 0 && err)
+        *err = why;
     return r;
+}
+
+/* By the local copy of its root: another store's. Then what is local is not the log. */
+static bool log_is_foreign(struct varve_log *log)
+{
+    struct index_root_pin *pin;
+    const struct index_root *root;
+    bool foreign;
+
+    if (log->store->attached || index_manifest_pin(log->manifest, &pin, &root, NULL) < 0)
+        return false;
+    foreign = !base_id_equal(&root->owner, &log->store->id);
+    index_manifest_unpin(pin);
+    return foreign;
 }
 
 static int log_open_reading(struct varve_log *log, struct varve_error *err)
@@ -369,7 +439,8 @@ static int log_open_reading(struct varve_log *log, struct varve_error *err)
         r = log_take_root(log, err);
     if (r == 0)
         r = log_cold_end(log, &end, err);
-    if (r == 0 && !log->store->attached && io->stat(io->ctx, log->dir, &st) == 0)
+    if (r == 0 && !log->store->attached && !log_is_foreign(log) &&
+        io->stat(io->ctx, log->dir, &st) == 0)
         r = log_open_hot(log, VARVE_DURABILITY_OS, end, err);
     if (r == 0 && log->hot)
         atomic_store(&log->root_seen, hot_set_published_root(log->hot));
@@ -378,6 +449,8 @@ static int log_open_reading(struct varve_log *log, struct varve_error *err)
 
 static struct varve_log *log_free(struct varve_log *log)
 {
+    if (log->store->guard && log->tiering)
+        tiering_guard_remove(log->store->guard, log->tiering);
     if (log->store->scheduler && log->tiering)
         tiering_scheduler_remove(log->store->scheduler, log->tiering);
     log->tiering = tiering_log_close(log->tiering);
@@ -452,8 +525,7 @@ int varve_log_open(struct varve_store *s, const char *name, const struct varve_l
     } else {
         r = log_new(s, name, &log, err);
         if (r == 0) {
-            r = s->read_only ? log_open_reading(log, err)
-                             : log_open_writing(log, o.durability, err);
+            r = s->read_only ? log_open_reading(log, err) : log_open_writing(log, &o, err);
             if (r == 0) {
                 log->refs = 1;
                 log->next = s->logs;
@@ -634,7 +706,7 @@ static int delete_begin_locked(struct varve_store *s, const char *name, struct v
     r = log_new(s, name, &log, err);
     if (r < 0)
         return r;
-    r = log_open_writing(log, VARVE_DURABILITY_OS, err);
+    r = log_open_writing(log, &(struct varve_log_options){0}, err);
     if (r < 0) {
         log_free(log);
         return r;

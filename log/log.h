@@ -18,7 +18,8 @@ struct varve_log {
     struct cold_source source;
     struct index_manifest *manifest;
     struct tiering_log *tiering; /* NULL when read-only */
-    struct hot_set *hot;         /* NULL when nothing is local (an attached bucket) */
+    struct hot_set *hot;         /* NULL when nothing local is the log's (an attached bucket,
+                                a log that another store owns) */
 
     struct base_mutex configure_mutex; /* one varve_log_configure at a time: none loses another's */
     struct base_mutex config_mutex;    /* protects `config` and `config_generation` */
@@ -43,6 +44,9 @@ struct varve_log {
 
 /* Puts what it concerns in front of an error: "log orders/0: ...". */
 int log_context(const struct varve_log *log, int rc, struct varve_error *err);
+
+/* Where tails of this log are set aside (I13); need not exist. *ret is fresh memory. */
+int log_divergent_dir(const struct varve_log *log, char **ret, struct varve_error *err);
 
 /*
  * Looks whether another process moved the log on: maps a replaced local root, reads the directory

@@ -2,10 +2,13 @@
  * What a log consists of and what is done to it as a whole: statistics, its segments in both tiers,
  * tiering, trimming, checking.
  */
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
+#include "hot/aside.h"
 #include "hot/segment.h"
 #include "log/log.h"
 #include "tiering/verify.h"
@@ -37,6 +40,30 @@ static void info_pending(struct varve_log *log, struct varve_log_info *o)
             o->pending_bytes += h.size;
         offset = h.end_offset;
     }
+}
+
+static int count_divergent(void *arg, const struct hot_aside *file)
+{
+    struct varve_log_info *o = arg;
+
+    o->divergent_segments++;
+    o->divergent_bytes += file->size;
+    return 0;
+}
+
+static int info_divergent(struct varve_log *log, struct varve_log_info *o, struct varve_error *err)
+{
+    char *dir;
+    int r;
+
+    if (log->store->attached)
+        return 0;
+    r = log_divergent_dir(log, &dir, err);
+    if (r < 0)
+        return r;
+    r = hot_aside_each(log->store->env.io, dir, true, count_divergent, o, err);
+    free(dir);
+    return r;
 }
 
 int varve_log_info(struct varve_log *log, struct varve_log_info *info, struct varve_error *err)
@@ -75,7 +102,12 @@ int varve_log_info(struct varve_log *log, struct varve_log_info *info, struct va
     if (!log->tiering && log->hot)
         info_pending(log, &o);
     base_id_format(&root->log_id, o.id);
+    base_id_format(&root->owner, o.owner);
+    o.owned = log->store->attached || base_id_equal(&root->owner, &log->store->id);
     index_manifest_unpin(pin);
+    r = info_divergent(log, &o, err);
+    if (r < 0)
+        return log_context(log, r, err);
     o.size = size;
     memcpy(info, &o, size);
     return 0;
@@ -227,6 +259,49 @@ int varve_log_each_segment(struct varve_log *log,
     return 0;
 }
 
+/* ---- what was set aside ---- */
+
+struct divergent_visit {
+    int (*visit)(void *ctx, const struct varve_divergent_info *file);
+    void *ctx;
+    int ended; /* what visit returned */
+};
+
+static int visit_divergent(void *arg, const struct hot_aside *file)
+{
+    struct divergent_visit *v = arg;
+    const struct varve_divergent_info info = {
+        .path = file->path,
+        .first_offset = file->first_offset,
+        .end_offset = file->end_offset,
+        .size = file->size,
+        .epoch = file->epoch,
+    };
+
+    v->ended = v->visit(v->ctx, &info);
+    return v->ended;
+}
+
+int varve_log_each_divergent(struct varve_log *log,
+                             int (*visit)(void *ctx, const struct varve_divergent_info *file),
+                             void *ctx, struct varve_error *err)
+{
+    struct divergent_visit v = {.visit = visit, .ctx = ctx};
+    char *dir;
+    int r;
+
+    if (log->store->attached)
+        return 0;
+    r = log_divergent_dir(log, &dir, err);
+    if (r < 0)
+        return log_context(log, r, err);
+    r = hot_aside_each(log->store->env.io, dir, false, visit_divergent, &v, err);
+    free(dir);
+    if (v.ended != 0)
+        return v.ended;
+    return r < 0 ? log_context(log, r, err) : 0;
+}
+
 /* ---- tier, trim, verify ---- */
 
 int varve_log_tier(struct varve_log *log, struct varve_tier_options *options,
@@ -304,6 +379,23 @@ static void verify_progress(void *ctx, uint64_t done, uint64_t total)
         v->options->progress(v->options->ctx, done, total);
 }
 
+/* What lies in `divergent/` is no damage, but nobody should be unaware of it. */
+static int verify_divergent(void *arg, const struct varve_divergent_info *file)
+{
+    const struct varve_verify_options *o = arg;
+    char text[160];
+    const struct varve_finding finding = {
+        .kind = "divergent", .where = file->path, .text = text, .offset = file->first_offset};
+
+    snprintf(text, sizeof(text),
+             "offsets %" PRId64 " to %" PRId64 " (epoch %" PRIu32
+             ") were written here and lost against another owner's: not part of the log",
+             file->first_offset, file->end_offset, file->epoch);
+    if (o->found)
+        o->found(o->ctx, &finding);
+    return 0;
+}
+
 int varve_log_verify(struct varve_log *log, struct varve_verify_options *options,
                      struct varve_error *err)
 {
@@ -335,6 +427,8 @@ int varve_log_verify(struct varve_log *log, struct varve_verify_options *options
         .ctx = &ctx,
     };
     r = tiering_verify_run(&log->store->env, &v, err);
+    if (r == 0)
+        r = varve_log_each_divergent(log, verify_divergent, &o, err);
     o.hot_segments = v.hot_segments;
     o.cold_segments = v.cold_segments;
     o.bytes_read = v.bytes_read;

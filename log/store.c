@@ -1,12 +1,12 @@
 /*
  * A store: its directory, its lock, and what all its logs share.
  *
- *   <store>/varve-store       settings (base/text.h): id, cold, cold.meta, cache.bytes; written
- *                             once, by create, under the name varve-store.draft, and renamed last
- *   <store>/lock              flock'ed by the writing process, whose pid and name it holds
- *   <store>/logs/<name>/@/    a log's segments and the local copy of its manifest
- *   <store>/cold/             the cold tier when no URL was given
- *   <store>/cache/            block cache and block tables; may be removed at any time
+ *   <store>/varve-store       settings (base/text.h): id, cold, cold.meta and those of
+ *                             log/settings.c; by create under the name varve-store.draft, and
+ * renamed last; replaced as a whole by configure <store>/lock              flock'ed by the writing
+ * process, whose pid and name it holds <store>/logs/<name>/@/    a log's segments and the local
+ * copy of its manifest <store>/cold/             the cold tier when no URL was given <store>/cache/
+ * block cache and block tables; may be removed at any time
  */
 #include "log/store.h"
 
@@ -208,6 +208,8 @@ static int open_engine(struct varve_store *s, const struct varve_store_options *
         r = tiering_rate_new(&s->env, (uint64_t)o->upload_bytes_per_second, &s->rate, err);
     if (r == 0 && !s->read_only && !o->no_background)
         r = tiering_scheduler_new(&s->env, LOG_TIERER_THREADS, &s->scheduler, err);
+    if (r == 0 && !s->read_only && !o->no_background)
+        r = tiering_guard_new(s->settings.owner_check_ms, &s->guard, err);
     free(dir);
     return r;
 }
@@ -217,7 +219,6 @@ static int open_directory(struct varve_store *s, const struct varve_store_option
 {
     struct base_settings *settings = NULL;
     const char *text;
-    int64_t cache_bytes = LOG_CACHE_BYTES_DEFAULT;
     int r = open_settings(s, &settings, err);
 
     if (r < 0)
@@ -225,19 +226,18 @@ static int open_directory(struct varve_store *s, const struct varve_store_option
     text = base_settings_get(settings, "id");
     if (!text || !base_id_parse(text, strlen(text), &s->id) || !base_settings_get(settings, "cold"))
         r = base_fail(err, VARVE_E_CORRUPT, "%s/%s lacks id or cold", s->path, LOG_STORE_FILE);
+    if (r == 0) {
+        r = log_settings_read(settings, &s->settings, err);
+        if (r < 0)
+            base_error_context(err, r, "%s/%s", s->path, LOG_STORE_FILE);
+    }
     if (r == 0 && !s->read_only)
         r = open_lock(s, err);
     if (r == 0)
         r = open_cold(s, base_settings_get(settings, "cold"),
                       base_settings_get(settings, "cold.meta"), err);
-    if (r == 0) {
-        text = base_settings_get(settings, "cache.bytes");
-        if (text)
-            base_parse_i64(text, &cache_bytes);
-        if (o->cache_bytes)
-            cache_bytes = o->cache_bytes;
-        r = open_engine(s, o, cache_bytes, err);
-    }
+    if (r == 0)
+        r = open_engine(s, o, o->cache_bytes ? o->cache_bytes : s->settings.cache_bytes, err);
     base_settings_free(settings);
     return r;
 }
@@ -317,6 +317,7 @@ struct varve_store *varve_store_close(struct varve_store *s)
         s->logs->refs = 1;
         varve_log_close(s->logs);
     }
+    tiering_guard_free(s->guard);
     tiering_scheduler_free(s->scheduler);
     cold_fetch_free(s->fetch);
     base_pool_free(s->pool);
@@ -332,6 +333,48 @@ struct varve_store *varve_store_close(struct varve_store *s)
     free(s->path);
     free(s);
     return NULL;
+}
+
+/* ---- settings ---- */
+
+int varve_store_each_option(struct varve_store *s,
+                            int (*visit)(void *ctx, const char *name, const char *value,
+                                         bool is_default),
+                            void *ctx, struct varve_error *err)
+{
+    if (s->attached)
+        return base_fail(err, VARVE_E_UNSUPPORTED, "%s is a cold tier: settings are a store's",
+                         s->path);
+    return log_settings_each(&s->settings, visit, ctx);
+}
+
+int varve_store_configure(struct varve_store *s, const struct varve_option *options, size_t count,
+                          struct varve_error *err)
+{
+    struct base_settings *settings = NULL;
+    char *file = NULL, *text = NULL;
+    size_t size = 0;
+    int r = log_store_check_writable(s, err);
+
+    if (r < 0)
+        return r;
+    base_mutex_lock(&s->mutex); /* one at a time: none loses another's */
+    r = open_settings(s, &settings, err);
+    for (size_t i = 0; r == 0 && i < count; i++)
+        r = log_settings_set(settings, &options[i], err);
+    if (r == 0)
+        r = base_settings_encode(settings, LOG_STORE_MAGIC, LOG_STORE_VERSION, &text, &size, err);
+    if (r == 0)
+        r = base_format(&file, err, "%s/%s", s->path, LOG_STORE_FILE);
+    if (r == 0)
+        r = base_file_replace(s->env.io, file, text, size, true, err);
+    if (r == 0)
+        r = log_settings_read(settings, &s->settings, err);
+    base_mutex_unlock(&s->mutex);
+    base_settings_free(settings);
+    free(text);
+    free(file);
+    return r < 0 ? base_error_context(err, r, "configure store %s", s->path) : 0;
 }
 
 /* ---- statistics ---- */

@@ -10,6 +10,7 @@
 #include "base/thread.h"
 #include "cold/fetch.h"
 #include "cold/store.h"
+#include "log/settings.h"
 #include "tiering/tiering.h"
 
 #define LOG_STORE_MAGIC "varve-store"
@@ -41,6 +42,8 @@ struct varve_store {
     struct cold_fetch *fetch;
     struct tiering_rate *rate;
     struct tiering_scheduler *scheduler; /* NULL without background work */
+    struct tiering_guard *guard;         /* likewise */
+    struct log_settings settings;        /* as of opening */
 
     void (*message)(void *ctx, int level, const char *text);
     void (*event)(void *ctx, const struct varve_event *event);

@@ -155,6 +155,8 @@ static int create_settings(const struct base_env *env, const struct varve_store_
                  o->cache_bytes ? o->cache_bytes : LOG_CACHE_BYTES_DEFAULT);
         r = base_settings_set(s, "cache.bytes", number, err);
     }
+    for (size_t i = 0; r == 0 && i < o->setting_count; i++)
+        r = log_settings_set(s, &o->settings[i], err);
     if (r == 0)
         r = base_settings_encode(s, LOG_STORE_MAGIC, LOG_STORE_VERSION, ret, ret_size, err);
     base_settings_free(s);
@@ -220,6 +222,18 @@ static int create_write(const struct base_env *env, const char *path, const char
     return r;
 }
 
+/* Before anything is made. */
+static int create_check_settings(const struct varve_store_options *o, struct varve_error *err)
+{
+    struct base_settings *s = base_settings_new();
+    int r = s ? 0 : base_fail(err, VARVE_E_NO_MEMORY, "out of memory");
+
+    for (size_t i = 0; r == 0 && i < o->setting_count; i++)
+        r = log_settings_set(s, &o->settings[i], err);
+    base_settings_free(s);
+    return r;
+}
+
 int log_store_create_env(const struct base_env *env, const char *path,
                          const struct varve_store_options *options, struct varve_error *err)
 {
@@ -236,7 +250,9 @@ int log_store_create_env(const struct base_env *env, const char *path,
                          "create store %s: a store is a directory of this machine; the URL is its "
                          "cold tier's (--cold)",
                          path);
-    r = base_format(&file, err, "%s/%s", path, LOG_STORE_FILE);
+    r = create_check_settings(&o, err);
+    if (r == 0)
+        r = base_format(&file, err, "%s/%s", path, LOG_STORE_FILE);
     if (r == 0)
         r = base_format(&draft, err, "%s/%s", path, LOG_STORE_DRAFT);
     if (r == 0)

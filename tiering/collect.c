@@ -208,7 +208,7 @@ static int candidates_confirm(struct collection *k, struct varve_error *err)
     size_t kept = 0;
     int rc;
 
-    k->t->confirmed = false; /* read it again: only the holder of the epoch collects (I6, I10) */
+    tiering_root_doubt(k->t); /* read it again: only the holder of the epoch collects (I6, I10) */
     rc = tiering_root_confirm(k->t, err);
     if (rc == 0)
         rc = references_load(k, err);

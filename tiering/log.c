@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "tiering/state.h"
 
 #define LEADER_EPOCH_READ_BYTES (64 * 1024)
@@ -56,6 +57,11 @@ int tiering_check_fenced(struct tiering_log *t, struct varve_error *err)
     if (err && err->code != VARVE_E_FENCED)
         base_fail(err, VARVE_E_FENCED, "log %s: another store owns it", t->log_name);
     return VARVE_E_FENCED;
+}
+
+int tiering_log_check(struct tiering_log *t, struct varve_error *err)
+{
+    return tiering_check_fenced(t, err);
 }
 
 /* Events. */
@@ -141,7 +147,7 @@ int tiering_log_open(const struct base_env *env, const struct tiering_log_option
     t->env = env;
     t->o = *options;
     t->policy = options->policy;
-    t->active_base = t->oldest_base = -1;
+    t->active_base = t->oldest_base = t->looked_end = -1;
     base_mutex_init(&t->step_lock);
     base_mutex_init(&t->root_lock);
     base_mutex_init(&t->lock);
@@ -244,7 +250,7 @@ static bool epoch_known(const struct index_root *root, int64_t epoch)
  * seen also when the local root was thrown away, or replaced before a crash. INT64_MAX: nowhere.
  */
 static int divergence_find(struct tiering_log *t, const struct hot_range *range, int64_t *ret,
-                           struct varve_error *err)
+                           int64_t *ret_epoch, struct varve_error *err)
 {
     struct index_root_pin *pin;
     const struct index_root *root;
@@ -278,7 +284,36 @@ static int divergence_find(struct tiering_log *t, const struct hot_range *range,
     if (t->foreign_local)
         from = range->floor; /* of another log of this name */
     *ret = from < range->end ? from : INT64_MAX;
+    *ret_epoch = epoch;
     return 0;
+}
+
+/*
+ * Moves the tail into a directory of its own, "<from>-<epoch it was written in>": each take-over
+ * has another epoch, so no later tail meets the files of an earlier one, and one that was
+ * interrupted goes on where it stopped.
+ */
+static int divergence_move(struct tiering_log *t, int64_t from, int64_t end, int64_t epoch,
+                           const char *divergent_dir, struct varve_error *err)
+{
+    char id[BASE_ID_TEXT_SIZE] = "";
+    char *aside;
+    int rc;
+
+    if (t->foreign_local)
+        base_id_format(&t->foreign_id, id);
+    rc = base_format(&aside, err, "%s/%020lld-%lld%s%s", divergent_dir, (long long)from,
+                     (long long)epoch, id[0] ? "-" : "", id);
+    if (rc < 0)
+        return rc;
+    rc = hot_set_move_tail(t->hot, from, aside, err);
+    if (rc == 0)
+        base_log(&t->env->logger, BASE_LOG_WARNING,
+                 "log %s: offsets %lld to %lld were written here (epoch %lld) and not uploaded "
+                 "before another store took the log over: moved to %s, not part of the log",
+                 t->log_name, (long long)from, (long long)end, (long long)epoch, aside);
+    free(aside);
+    return rc;
 }
 
 static int attach_reconcile(struct tiering_log *t, const char *divergent_dir,
@@ -286,22 +321,20 @@ static int attach_reconcile(struct tiering_log *t, const char *divergent_dir,
 {
     struct index_root root;
     struct hot_range range;
-    int64_t from;
+    int64_t from, epoch = 0;
     int rc = tiering_root_get(t, &root, err);
 
     hot_set_range(t->hot, &range);
     if (rc == 0)
-        rc = divergence_find(t, &range, &from, err);
+        rc = divergence_find(t, &range, &from, &epoch, err);
     if (rc < 0)
         return rc;
     if (from != INT64_MAX) {
-        rc = hot_set_move_tail(t->hot, from > range.floor ? from : range.floor, divergent_dir, err);
+        if (from < range.floor)
+            from = range.floor;
+        rc = divergence_move(t, from, range.end, epoch, divergent_dir, err);
         if (rc < 0)
             return rc;
-        base_log(&t->env->logger, BASE_LOG_WARNING,
-                 "log %s: offsets %lld to %lld were written here and not uploaded before another "
-                 "store took the log over: moved to %s, not part of the log",
-                 t->log_name, (long long)from, (long long)range.end, divergent_dir);
         hot_set_range(t->hot, &range);
     }
     if (range.end < root.end_offset || (from != INT64_MAX && range.end != root.end_offset)) {

@@ -42,6 +42,24 @@ static int root_install(struct tiering_log *t, const void *data, size_t size,
     return 0;
 }
 
+/* The bucket's root is the local one, and has this ETag; NULL: not known any more. */
+static void root_know(struct tiering_log *t, const struct cold_etag *etag)
+{
+    t->confirmed = etag != NULL;
+    if (etag)
+        t->etag = *etag;
+    base_mutex_lock(&t->lock); /* for those who look without root_lock */
+    t->look_known = etag != NULL;
+    if (etag)
+        t->look_etag = *etag;
+    base_mutex_unlock(&t->lock);
+}
+
+void tiering_root_doubt(struct tiering_log *t)
+{
+    root_know(t, NULL);
+}
+
 /* The chain hash that the bucket's root gives for the offset `end`, if it lists it inline. */
 static bool root_chain_at(const struct index_root *r, int64_t end, uint8_t ret[BASE_SHA256_SIZE])
 {
@@ -95,9 +113,8 @@ static int root_compare(struct tiering_log *t, const struct index_root *bucket,
     return 0;
 }
 
-/* Reads and decodes; *ret_data is fresh memory that *ret borrows. */
-static int root_read(struct tiering_log *t, void **ret_data, struct index_root *ret,
-                     struct cold_etag *ret_etag, struct varve_error *err)
+int tiering_root_read(struct tiering_log *t, void **ret_data, struct index_root *ret,
+                      struct cold_etag *ret_etag, struct varve_error *err)
 {
     void *data;
     size_t size;
@@ -125,12 +142,9 @@ static int root_judge(struct tiering_log *t, const struct index_root *bucket,
     bool newer = false;
     int rc;
 
-    if (!base_id_equal(&bucket->log_id, &t->log_id) || bucket->tombstone)
-        return tiering_fence(t, err, "log %s: it was deleted in %s", t->log_name,
-                             cold_store_url(t->o.meta));
-    if (!base_id_equal(&bucket->owner, &t->o.store_id) || bucket->epoch > t->epoch) /* I6 */
-        return tiering_fence(t, err, "log %s: another store has taken it over (epoch %u)",
-                             t->log_name, bucket->epoch);
+    rc = tiering_owner_judge(t, bucket, err);
+    if (rc < 0)
+        return rc;
     rc = index_manifest_pin(t->o.manifest, &pin, &local, err);
     if (rc < 0)
         return rc;
@@ -160,7 +174,7 @@ int tiering_root_confirm(struct tiering_log *t, struct varve_error *err)
 
     if (rc < 0 || t->confirmed)
         return rc;
-    rc = root_read(t, &data, &bucket, &etag, err);
+    rc = tiering_root_read(t, &data, &bucket, &etag, err);
     if (rc == VARVE_E_NOT_FOUND)
         return base_fail(err, VARVE_E_CORRUPT, "log %s: its root is missing in %s", t->log_name,
                          cold_store_url(t->o.meta));
@@ -170,8 +184,7 @@ int tiering_root_confirm(struct tiering_log *t, struct varve_error *err)
     free(data);
     if (rc < 0)
         return rc;
-    t->etag = etag;
-    t->confirmed = true;
+    root_know(t, &etag);
     if (t->hot && tiering_root_get(t, &bucket, NULL) == 0)
         hot_set_publish_root(t->hot, bucket.generation);
     return 0;
@@ -202,10 +215,31 @@ static void attempts_release(struct tiering_log *t)
     base_mutex_unlock(&t->lock);
 }
 
+int tiering_root_keep(struct tiering_log *t, const void *data, size_t size,
+                      const struct index_edit_page *pages, size_t count,
+                      const struct cold_etag *etag, struct varve_error *err)
+{
+    struct index_root root;
+    int rc;
+
+    root_know(t, etag);
+    t->root_written = true;
+    attempts_release(t);
+    /* Only the durable local root lets anything local go (I3); if this fails the bucket's root is
+     * installed when it is next confirmed. */
+    rc = index_manifest_install(t->o.manifest, data, size, pages, count, true, err);
+    if (rc < 0) {
+        root_know(t, NULL);
+        return base_error_context(err, rc, "log %s: keep the root", t->log_name);
+    }
+    if (t->hot && index_root_view(data, size, &root, NULL) == 0)
+        hot_set_publish_root(t->hot, root.generation);
+    return 0;
+}
+
 int tiering_root_write(struct tiering_log *t, struct index_edit *edit, struct varve_error *err)
 {
     const struct index_edit_page *pages;
-    struct index_root root;
     struct cold_etag etag;
     const void *data;
     size_t size, count;
@@ -221,60 +255,16 @@ int tiering_root_write(struct tiering_log *t, struct index_edit *edit, struct va
         return rc;
     rc = cold_manifest_write(t->o.meta, t->log_name, &t->log_id, data, size, pages, count, &t->etag,
                              &etag, err);
-    if (rc < 0) {
-        t->confirmed = false;
-        if (rc != VARVE_E_PRECONDITION)
-            return rc;
-        rc = tiering_root_confirm(t, err); /* whose is it? */
-        if (rc < 0)
-            return rc;
-        return base_fail_retriable(err, VARVE_E_PRECONDITION,
-                                   "log %s: an earlier write of the root came in between",
-                                   t->log_name);
-    }
-    t->etag = etag;
-    t->root_written = true;
-    attempts_release(t);
-    /* Only the durable local root lets anything local go (I3); if this fails the bucket's root is
-     * installed when it is next confirmed. */
-    rc = index_manifest_install(t->o.manifest, data, size, pages, count, true, err);
-    if (rc < 0) {
-        t->confirmed = false;
-        return base_error_context(err, rc, "log %s: keep the root", t->log_name);
-    }
-    if (t->hot && index_root_view(data, size, &root, NULL) == 0)
-        hot_set_publish_root(t->hot, root.generation);
-    return 0;
-}
-
-static int root_take_over(struct tiering_log *t, struct varve_error *err)
-{
-    struct index_edit *edit;
-    int rc = index_edit_new(t->o.manifest, &edit, err);
-
+    if (rc == 0)
+        return tiering_root_keep(t, data, size, pages, count, &etag, err);
+    root_know(t, NULL);
+    if (rc != VARVE_E_PRECONDITION)
+        return rc;
+    rc = tiering_root_confirm(t, err); /* whose is it? */
     if (rc < 0)
         return rc;
-    rc = index_edit_take_over(edit, &t->o.store_id, err);
-    if (rc == 0)
-        rc = tiering_root_write(t, edit, err);
-    index_edit_free(edit);
-    if (rc < 0)
-        return base_error_context(err, rc, "take over");
-    base_log(&t->env->logger, BASE_LOG_WARNING, "log %s: taken over from another store",
-             t->log_name);
-    return 0;
-}
-
-static int root_check_owner(struct tiering_log *t, const struct index_root *root, bool take_over,
-                            struct varve_error *err)
-{
-    char owner[BASE_ID_TEXT_SIZE];
-
-    if (base_id_equal(&root->owner, &t->o.store_id) || take_over)
-        return 0;
-    base_id_format(&root->owner, owner);
-    return base_fail(err, VARVE_E_FENCED, "log %s is owned by another store (%s, epoch %u)",
-                     t->log_name, owner, root->epoch); /* I6 */
+    return base_fail_retriable(err, VARVE_E_PRECONDITION,
+                               "log %s: an earlier write of the root came in between", t->log_name);
 }
 
 /* The bucket's root is there and decodes: makes it the local one. */
@@ -288,7 +278,7 @@ static int root_adopt(struct tiering_log *t, const struct index_root *bucket, bo
 
     if (bucket->tombstone)
         return base_fail(err, VARVE_E_NOT_FOUND, "no log %s: it was deleted", t->log_name);
-    rc = root_check_owner(t, bucket, take_over, err);
+    rc = tiering_owner_check(t, bucket, take_over || t->o.set_aside, err);
     if (rc < 0)
         return rc;
     if (index_manifest_loaded(t->o.manifest)) {
@@ -297,8 +287,10 @@ static int root_adopt(struct tiering_log *t, const struct index_root *bucket, bo
             return rc;
         if (base_id_equal(&local->log_id, &bucket->log_id))
             rc = root_compare(t, bucket, local, &newer, err);
-        else
+        else {
             t->foreign_local = true;
+            t->foreign_id = local->log_id;
+        }
         index_manifest_unpin(pin);
         if (rc < 0)
             return rc;
@@ -313,7 +305,8 @@ static int root_open_alone(struct tiering_log *t, bool take_over, int failed,
                            struct varve_error *why, struct varve_error *err)
 {
     struct index_root local;
-    bool given_up = failed == VARVE_E_NO_MEMORY || failed == VARVE_E_VERSION || take_over;
+    bool given_up =
+        failed == VARVE_E_NO_MEMORY || failed == VARVE_E_VERSION || take_over || t->o.set_aside;
 
     if (given_up || !index_manifest_loaded(t->o.manifest) ||
         tiering_root_get(t, &local, NULL) < 0 || local.tombstone) {
@@ -324,7 +317,7 @@ static int root_open_alone(struct tiering_log *t, bool take_over, int failed,
             *err = *why;
         return failed;
     }
-    failed = root_check_owner(t, &local, false, err);
+    failed = tiering_owner_check(t, &local, false, err);
     if (failed < 0)
         return failed;
     base_log(&t->env->logger, BASE_LOG_WARNING,
@@ -338,13 +331,14 @@ int tiering_root_open(struct tiering_log *t, bool take_over, struct varve_error 
 {
     struct index_root root;
     struct varve_error why = {0};
+    struct cold_etag etag;
     void *data = NULL;
-    int rc = root_read(t, &data, &root, &t->etag, &why);
+    int rc = tiering_root_read(t, &data, &root, &etag, &why);
 
     if (rc == 0) {
         rc = root_adopt(t, &root, take_over, &why);
         if (rc == 0)
-            t->confirmed = true;
+            root_know(t, &etag);
         else if (rc == VARVE_E_NOT_FOUND || rc == VARVE_E_FENCED) {
             if (err)
                 *err = why;
@@ -364,7 +358,11 @@ int tiering_root_open(struct tiering_log *t, bool take_over, struct varve_error 
     t->epoch = root.epoch;
     if (base_id_equal(&root.owner, &t->o.store_id))
         return 0;
-    rc = root_take_over(t, err); /* checked above: only when asked to */
+    if (t->o.set_aside) { /* nothing is written for this log, in the bucket or here */
+        atomic_store_explicit(&t->fenced, true, memory_order_relaxed);
+        return 0;
+    }
+    rc = tiering_owner_take_over(t, err); /* checked above: only when asked to */
     if (rc == 0)
         rc = tiering_root_get(t, &root, err);
     if (rc == 0)

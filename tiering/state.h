@@ -70,11 +70,15 @@ struct tiering_log {
     bool confirmed;        /* the bucket's root is the local one, as far as we know */
     bool root_written;     /* this life has written a root: no write of an earlier one can land */
     uint32_t epoch;        /* constant after opening */
-    bool foreign_local;    /* the local root was of another log of this name */
+    bool foreign_local;    /* the local root was of another log of this name, */
+    struct base_id foreign_id; /* this one */
 
     struct base_mutex lock; /* what follows; leaf */
     struct tiering_policy policy;
     struct tiering_status status; /* counters and failures; the rest is made when asked */
+    struct cold_etag look_etag;   /* copy of `etag` while `confirmed`, for looks */
+    bool look_known;
+    int64_t looked_end; /* the log's end when the bucket's root was last found to be ours */
     struct tiering_upload
         *uploads;         /* changed under step_lock and lock, so either suffices to read */
     struct base_id *held; /* attempts of pages, and of repairs, until a root write has succeeded */
@@ -111,11 +115,31 @@ int tiering_root_open(struct tiering_log *t, bool take_over, struct varve_error 
 /* Finishes the edit, stores pages and root, installs both. The root must be confirmed before the
  * edit is made. */
 int tiering_root_write(struct tiering_log *t, struct index_edit *edit, struct varve_error *err);
+/* Reads and decodes the bucket's; *ret_data is fresh memory that *ret borrows. Needs no lock. */
+int tiering_root_read(struct tiering_log *t, void **ret_data, struct index_root *ret,
+                      struct cold_etag *ret_etag, struct varve_error *err);
+/* The bucket has this root now: keeps it here too, durably. */
+int tiering_root_keep(struct tiering_log *t, const void *data, size_t size,
+                      const struct index_edit_page *pages, size_t count,
+                      const struct cold_etag *etag, struct varve_error *err);
+/* The next change begins by reading the bucket's root. */
+void tiering_root_doubt(struct tiering_log *t);
 /* Keeps an attempt from being collected until a root write has succeeded (I10). */
 int tiering_attempt_hold(struct tiering_log *t, const struct base_id *attempt,
                          struct varve_error *err);
 /* A copy of the local root's plain fields; the views are not valid. */
 int tiering_root_get(struct tiering_log *t, struct index_root *ret, struct varve_error *err);
+
+/* owner.c */
+
+/* VARVE_E_FENCED for the root of another owner, unless `allow`; names it, and says what to do. */
+int tiering_owner_check(struct tiering_log *t, const struct index_root *root, bool allow,
+                        struct varve_error *err);
+/* The bucket's root was read while the log is open: fences it when it is not ours any more. */
+int tiering_owner_judge(struct tiering_log *t, const struct index_root *bucket,
+                        struct varve_error *err);
+/* Makes this store the owner of what the local root describes, which is another's. */
+int tiering_owner_take_over(struct tiering_log *t, struct varve_error *err);
 
 /* upload.c */
 

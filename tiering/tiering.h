@@ -72,6 +72,7 @@ struct tiering_log_options {
     struct base_pool *pool;    /* compression */
     struct tiering_rate *rate; /* may be NULL */
     struct tiering_policy policy;
+    bool set_aside; /* see tiering_log_open */
     void (*event)(void *ctx,
                   const struct tiering_event *event); /* may be NULL; called without locks held */
     void *event_ctx;
@@ -93,6 +94,10 @@ int tiering_log_create(const struct base_env *env, struct cold_store *meta,
  * cannot be reached and a local root is there, opening succeeds; the comparison is then made before
  * the first root write. VARVE_E_NOT_FOUND: no such log. The hot set is given afterwards, since its
  * start is n.
+ *
+ * With options->set_aside a foreign owner is accepted and nothing is taken over: the log is fenced
+ * from the start. So that a store that is refused can attach its hot set once, which moves aside
+ * what the owner's history does not hold.
  */
 int tiering_log_open(const struct base_env *env, const struct tiering_log_options *options,
                      bool take_over, struct tiering_log **ret, struct varve_error *err);
@@ -111,6 +116,28 @@ struct tiering_log *tiering_log_close(struct tiering_log *t);
  * only once the root has been read by tiering_log_open.
  */
 void tiering_log_set_policy(struct tiering_log *t, const struct tiering_policy *policy);
+
+/*
+ * Looks at the bucket's root, when something was appended since the last look that found it ours,
+ * or when `hard`: one HEAD while nothing has changed there. VARVE_E_FENCED: it is another's now.
+ * Other failures conclude nothing (I8). Any thread; takes no lock that waits for the store.
+ */
+int tiering_log_look(struct tiering_log *t, bool hard, struct varve_error *err);
+
+/*
+ * A thread that looks at the roots of its logs every `check_ms`: the bound on how long a writer
+ * that uploads nothing goes on after it was replaced (I6).
+ */
+#define TIERING_OWNER_CHECK_MS_DEFAULT 60000
+struct tiering_guard;
+int tiering_guard_new(int64_t check_ms, struct tiering_guard **ret, struct varve_error *err);
+struct tiering_guard *tiering_guard_free(struct tiering_guard *g);
+int tiering_guard_add(struct tiering_guard *g, struct tiering_log *t, struct varve_error *err);
+void tiering_guard_remove(struct tiering_guard *g,
+                          struct tiering_log *t); /* waits for a look under way */
+
+/* VARVE_E_FENCED with the reason, once fenced. */
+int tiering_log_check(struct tiering_log *t, struct varve_error *err);
 
 /* True once a foreign owner or a higher epoch was met. One atomic load: for the append path. */
 bool tiering_log_fenced(const struct tiering_log *t);

@@ -122,12 +122,11 @@ int tiering_verify_refresh(struct tiering_verify_state *x, struct varve_error *e
 }
 
 static int store_again(struct cold_store *store, const char *key, const void *data, size_t size,
-                       const struct cold_etag *etag, struct varve_error *err)
+                       struct varve_error *err)
 {
     const struct iovec body = {.iov_base = (void *)(uintptr_t)data, .iov_len = size};
     const struct cold_put how = {
-        .condition = etag ? COLD_IF_MATCH : COLD_ALWAYS,
-        .etag = etag,
+        .condition = COLD_ALWAYS,
         .has_crc32c = true,
         .crc32c = base_crc32c(0, data, size),
     };
@@ -181,12 +180,13 @@ static int visit_newer(void *arg, const char *key, const struct cold_meta *meta)
 }
 
 /*
- * Puts the local root in the place of the bucket's damaged or missing one. Not when objects of a
- * higher epoch lie there: then the lost root was another store's, and ours is the history of a
- * writer that was fenced (I6).
+ * Puts the local root in the place of the bucket's damaged or missing one: if-match the damaged
+ * one, or if-absent, so that a root that another writer stores meanwhile is not overwritten. Not
+ * when objects of a higher epoch lie there: then the lost root was another store's, and ours is the
+ * history of a writer that was fenced (I6).
  */
-static bool repair_root(struct tiering_verify_state *x, const char *key,
-                        const struct index_root *local, const struct cold_etag *etag)
+static bool repair_root(struct tiering_verify_state *x, const struct index_root *local,
+                        const struct cold_etag *etag)
 {
     struct newer newer = {.epoch = local->epoch};
     struct cold_store *const stores[] = {x->v->meta, x->v->segments};
@@ -201,7 +201,8 @@ static bool repair_root(struct tiering_verify_state *x, const char *key,
         r = cold_store_list_all(stores[1], prefix, visit_newer, &newer, NULL);
     free(prefix);
     return r == 0 && !newer.found &&
-           store_again(x->v->meta, key, local->data, local->size, etag, NULL) == 0;
+           cold_manifest_write(x->v->meta, x->v->log_name, &local->log_id, local->data, local->size,
+                               NULL, 0, etag, NULL, NULL) == 0;
 }
 
 /* The bucket's root against the local one. */
@@ -224,7 +225,7 @@ static int check_bucket_root(struct tiering_verify_state *x, const char *key,
     } else if (r == VARVE_E_CORRUPT || r == VARVE_E_NOT_FOUND) {
         tiering_verify_found(x,
                              r == VARVE_E_NOT_FOUND ? TIERING_FOUND_MISSING : TIERING_FOUND_DAMAGE,
-                             key, -1, repair_root(x, key, local, read ? &etag : NULL), what.msg);
+                             key, -1, repair_root(x, local, read ? &etag : NULL), what.msg);
         r = 0;
     } else if (err) {
         *err = what;
@@ -284,7 +285,7 @@ static bool repair_page(struct tiering_verify_state *x, const char *key,
         return false;
     if (base_file_read(x->env->io, path, ref->page_size, &data, &size, NULL) == 0 &&
         index_page_decode(data, size, ref, &x->log_id, &page, NULL) == 0)
-        ok = store_again(x->v->meta, key, data, size, NULL, NULL) == 0;
+        ok = store_again(x->v->meta, key, data, size, NULL) == 0;
     free(data);
     free(path);
     return ok;

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "log/settings.h"
 #include "tools/commands.h"
 #include "tools/output.h"
 #include "tools/session.h"
@@ -17,6 +18,7 @@ int tools_init(struct tools_args *args)
     o.cold_url = tools_text(args, "cold");
     o.cold_meta_url = tools_text(args, "cold-meta");
     o.adopt = tools_flag(args, "adopt");
+    o.settings = tools_pairs(args, &o.setting_count);
     if (varve_store_create(path, &o, &err) < 0) {
         int rc = tools_fail(args, &err);
 
@@ -72,6 +74,7 @@ static int print_option(void *ctx, const char *name, const char *value, bool is_
     return 0;
 }
 
+/* Of the session's log, or of the store when none is open. */
 static int config_show(struct tools_session *s)
 {
     struct option_print p = {.json = tools_flag(s->args, "json")};
@@ -80,7 +83,8 @@ static int config_show(struct tools_session *s)
 
     rc = tools_output_init(&p.out, STDOUT_FILENO, &err);
     if (rc == 0)
-        rc = varve_log_each_option(s->log, print_option, &p, &err);
+        rc = s->log ? varve_log_each_option(s->log, print_option, &p, &err)
+                    : varve_store_each_option(s->store, print_option, &p, &err);
     if (rc == 0) {
         if (p.json)
             tools_output_text(&p.out, p.some ? "\n}\n" : "{}\n");
@@ -91,26 +95,47 @@ static int config_show(struct tools_session *s)
     return rc < 0 ? tools_fail(s->args, &err) : TOOLS_OK;
 }
 
+/* The second operand is a log, unless it gives one of the store's settings a value. */
+static bool config_is_of_store(const struct tools_args *args)
+{
+    const char *operand = tools_operand(args, 1);
+    const char *equals = operand ? strchr(operand, '=') : NULL;
+    char name[40];
+
+    if (!operand)
+        return true;
+    if (!equals || (size_t)(equals - operand) >= sizeof(name))
+        return false;
+    memcpy(name, operand, (size_t)(equals - operand));
+    name[equals - operand] = '\0';
+    return log_settings_known(name);
+}
+
 int tools_config(struct tools_args *args)
 {
     struct varve_store_options o = {.no_background = true};
+    bool of_store = config_is_of_store(args);
     const struct varve_option *pairs;
     struct tools_session s;
     struct varve_error err;
     size_t count;
-    int rc;
+    int rc, changed;
 
-    for (int i = 2; i < tools_operand_count(args); i++)
+    for (int i = of_store ? 1 : 2; i < tools_operand_count(args); i++)
         if (!tools_args_add_pair(args, tools_operand(args, i)))
             return TOOLS_USAGE;
     pairs = tools_pairs(args, &count);
     o.read_only = count == 0;
     o.take_over = tools_flag(args, "take-over");
     rc = tools_session_open(&s, args, &o);
-    if (rc == TOOLS_OK)
+    if (rc == TOOLS_OK && !of_store)
         rc = tools_session_log(&s, tools_operand(args, 1), VARVE_DURABILITY_OS);
-    if (rc == TOOLS_OK && count > 0 && varve_log_configure(s.log, pairs, count, &err) < 0)
-        rc = tools_fail(args, &err);
+    if (rc == TOOLS_OK && count > 0) {
+        changed = of_store ? varve_store_configure(s.store, pairs, count, &err)
+                           : varve_log_configure(s.log, pairs, count, &err);
+        if (changed < 0)
+            rc = tools_fail(args, &err);
+    }
     if (rc == TOOLS_OK && (count == 0 || tools_flag(args, "verbose")))
         rc = config_show(&s);
     tools_session_close(&s);

@@ -383,7 +383,8 @@ static int log_open(struct appending *a)
     if (rc == VARVE_E_NOT_FOUND) {
         pairs = tools_pairs(args, &count);
         rc = varve_log_create(a->session.store, name, pairs, count, &err);
-        if (rc == 0)
+        if (rc == 0 ||
+            rc == VARVE_E_EXISTS) /* another store was first: opening tells whose it is */
             rc = varve_log_open(a->session.store, name, &o, &a->session.log, &err);
     }
     return rc < 0 ? tools_fail(args, &err) : TOOLS_OK;

@@ -28,14 +28,20 @@
 #define VERBOSE FLAG("verbose", 'v', "say what was done")
 #define QUIET FLAG("quiet", 'q', "no progress bar")
 #define TAKE_OVER FLAG("take-over", 0, "become the owner of a log that another store owns")
+#define LOG_OPTION_VALUE "NAME=VALUE"
 #define LOG_OPTION                                                                                 \
-    VALUE("option", 'o', TOOLS_PAIR, "NAME=VALUE",                                                 \
+    VALUE("option", 'o', TOOLS_PAIR, LOG_OPTION_VALUE,                                             \
           "an option of the log, by Kafka's name (see varve config)")
+
+#define STORE_SETTING                                                                              \
+    VALUE("option", 'o', TOOLS_PAIR, "SETTING=VALUE",                                              \
+          "a setting of the store (see varve config STORE)")
 
 static const struct tools_option init_options[] = {
     VALUE("cold", 0, TOOLS_TEXT, "URL", "the cold tier; default: the directory STORE/cold"),
     VALUE("cold-meta", 0, TOOLS_TEXT, "URL", "where roots and pages lie, when not in --cold"),
     FLAG("adopt", 0, "use a cold tier that another store has used"),
+    STORE_SETTING,
     VERBOSE,
     END,
 };
@@ -103,6 +109,7 @@ static const struct tools_option trim_options[] = {
 static const struct tools_option verify_options[] = {
     FLAG("deep", 0, "read every byte of both tiers"),
     FLAG("repair", 0, "mend what the other tier or the bucket still holds"),
+    FLAG("take-over", 0, "with --repair: become the owner of a log that another store owns"),
     JSON,
     STATS,
     QUIET,
@@ -214,11 +221,14 @@ const struct tools_command tools_commands[] = {
      .options = dump_options,
      .run = tools_dump},
     {.name = "config",
-     .operands = "STORE LOG [NAME=VALUE...]",
-     .operand_min = 2,
+     .operands = "STORE [LOG] [NAME=VALUE...]",
+     .operand_min = 1,
      .operand_max = -1,
-     .summary = "show or change a log's options",
-     .details = "Without NAME=VALUE prints all options; a '*' marks those that were set.\n",
+     .summary = "show or change a log's options, or a store's settings",
+     .details =
+         "Without NAME=VALUE prints all; a '*' marks those that are not at their default.\n"
+         "Without LOG it is about the store: cache.bytes, owner.check.ms. They are in force\n"
+         "for whoever opens the store next.\n",
      .options = config_options,
      .run = tools_config},
     {.name = "delete",
@@ -278,7 +288,7 @@ static void option_print(FILE *out, const struct tools_option *o)
 static bool takes_log_options(const struct tools_command *c)
 {
     for (const struct tools_option *o = c->options; o->name; o++)
-        if (o->kind == TOOLS_PAIR)
+        if (o->kind == TOOLS_PAIR && strcmp(o->value, LOG_OPTION_VALUE) == 0)
             return true;
     return false;
 }

@@ -242,6 +242,9 @@ static void print_log_foot(struct listing *l, const struct varve_log_info *info)
     if (l->some_active)
         tools_output_text(&l->out, "* still written; --seal lets it be uploaded\n");
     print_recovery_point(l, info);
+    if (!info->owned)
+        tools_output_printf(&l->out, "owned by another store, %s: shown is what it has uploaded\n",
+                            info->owner);
     if (info->upload_failures > 0) {
         paint(l, "\033[31m", "uploads fail");
         tools_output_printf(&l->out, ": %" PRIu32 " in a row; they are retried\n",
@@ -273,19 +276,50 @@ static void print_info_json(struct listing *l, const char *name, const struct va
 {
     tools_output_text(&l->out, "\"log\":");
     tools_output_json(&l->out, name, strlen(name));
-    tools_output_printf(&l->out,
-                        ",\"id\":\"%s\",\"epoch\":%" PRIu32 ",\"start_offset\":%" PRId64
-                        ",\"end_offset\":%" PRId64 ",\"cold_end\":%" PRId64
-                        ",\"hot_start\":%" PRId64 ",\"hot_segments\":%" PRIu64
-                        ",\"hot_bytes\":%" PRIu64,
-                        info->id, info->epoch, info->start_offset, info->end_offset, info->cold_end,
-                        info->hot_start, info->hot_segments, info->hot_bytes);
+    tools_output_printf(
+        &l->out,
+        ",\"id\":\"%s\",\"epoch\":%" PRIu32
+        ",\"owner\":\"%s\",\"owned\":%s,\"start_offset\":%" PRId64 ",\"end_offset\":%" PRId64
+        ",\"cold_end\":%" PRId64 ",\"hot_start\":%" PRId64 ",\"hot_segments\":%" PRIu64
+        ",\"hot_bytes\":%" PRIu64,
+        info->id, info->epoch, info->owner, info->owned ? "true" : "false", info->start_offset,
+        info->end_offset, info->cold_end, info->hot_start, info->hot_segments, info->hot_bytes);
     tools_output_printf(&l->out,
                         ",\"cold_segments\":%" PRIu64 ",\"cold_bytes\":%" PRIu64
                         ",\"cold_stored_bytes\":%" PRIu64 ",\"pending_age_ms\":%" PRId64
-                        ",\"pending_bytes\":%" PRIu64 ",\"upload_failures\":%" PRIu32,
+                        ",\"pending_bytes\":%" PRIu64 ",\"upload_failures\":%" PRIu32
+                        ",\"divergent_segments\":%" PRIu64 ",\"divergent_bytes\":%" PRIu64,
                         info->cold_segments, info->cold_bytes, info->cold_stored_bytes,
-                        info->pending_age_ms, info->pending_bytes, info->upload_failures);
+                        info->pending_age_ms, info->pending_bytes, info->upload_failures,
+                        info->divergent_segments, info->divergent_bytes);
+}
+
+static int print_divergent(void *ctx, const struct varve_divergent_info *f)
+{
+    struct listing *l = ctx;
+    char size[TOOLS_SHORT_SIZE];
+
+    tools_size_short(f->size, size);
+    paint(l, "\033[31m", "divergent");
+    tools_output_printf(&l->out,
+                        ": offsets %" PRId64 " to %" PRId64 " (epoch %" PRIu32
+                        ", %s) were written here, but are not part of the log: %s\n",
+                        f->first_offset, f->end_offset, f->epoch, size, f->path);
+    return tools_output_ended(&l->out) ? 1 : 0;
+}
+
+static int print_divergent_json(void *ctx, const struct varve_divergent_info *f)
+{
+    struct listing *l = ctx;
+
+    tools_output_printf(&l->out,
+                        "%s\n  {\"first_offset\":%" PRId64 ",\"end_offset\":%" PRId64
+                        ",\"epoch\":%" PRIu32 ",\"size\":%" PRIu64 ",",
+                        l->count > 0 ? "," : "", f->first_offset, f->end_offset, f->epoch, f->size);
+    tools_output_json_bytes(&l->out, "path", f->path, strlen(f->path));
+    tools_output_char(&l->out, '}');
+    l->count++;
+    return tools_output_ended(&l->out) ? 1 : 0;
 }
 
 static int list_segments(struct tools_session *s, const char *name, void *ctx)
@@ -312,10 +346,20 @@ static int list_segments(struct tools_session *s, const char *name, void *ctx)
         tools_output_flush(&l->out);
         return tools_fail(s->args, &err);
     }
+    if (l->json) {
+        tools_output_text(&l->out, l->count > 0 ? "\n],\"divergent\":[" : "],\"divergent\":[");
+        l->count = 0;
+    } else {
+        print_log_foot(l, &info);
+    }
+    rc =
+        varve_log_each_divergent(s->log, l->json ? print_divergent_json : print_divergent, l, &err);
+    if (rc < 0) {
+        tools_output_flush(&l->out);
+        return tools_fail(s->args, &err);
+    }
     if (l->json)
         tools_output_text(&l->out, l->count > 0 ? "\n]}\n" : "]}\n");
-    else
-        print_log_foot(l, &info);
     return TOOLS_OK;
 }
 

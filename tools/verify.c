@@ -17,6 +17,7 @@ struct verify {
     bool some;
     uint32_t problems;
     uint32_t orphans; /* of the log at hand */
+    uint32_t divergent;
 };
 
 static void print_json(struct verify *v, const struct varve_finding *f)
@@ -38,6 +39,8 @@ static void on_found(void *ctx, const struct varve_finding *f)
 
     if (!f->repaired && strcmp(f->kind, "orphan") == 0)
         v->orphans++;
+    if (strcmp(f->kind, "divergent") == 0)
+        v->divergent++;
     if (v->json) {
         print_json(v, f);
         return;
@@ -88,6 +91,9 @@ static void print_summary(struct verify *v, const struct varve_verify_options *o
     if (v->orphans > 0)
         tools_output_printf(&v->out, ", %" PRIu32 " orphan%s (-v lists them)", v->orphans,
                             v->orphans == 1 ? "" : "s");
+    if (v->divergent > 0)
+        tools_output_printf(&v->out, ", %" PRIu32 " divergent segment%s set aside (-v lists them)",
+                            v->divergent, v->divergent == 1 ? "" : "s");
     tools_output_text(&v->out, "\n");
 }
 
@@ -99,7 +105,7 @@ static int verify_one(struct tools_session *s, const char *name, void *ctx)
     int rc;
 
     v->log_name = name;
-    v->orphans = 0;
+    v->orphans = v->divergent = 0;
     tools_progress_init(&v->progress, s->args, name);
     o.deep = tools_flag(s->args, "deep");
     o.repair = tools_flag(s->args, "repair");
@@ -127,6 +133,9 @@ int tools_verify(struct tools_args *args)
     int rc;
 
     o.read_only = !tools_flag(args, "repair");
+    o.take_over = tools_flag(args, "take-over");
+    if (o.read_only && o.take_over)
+        return tools_usage(args, "--take-over goes with --repair: without it nothing is changed");
     rc = tools_session_open(&s, args, &o);
     if (rc == TOOLS_OK && tools_output_init(&v.out, STDOUT_FILENO, &err) < 0)
         rc = tools_fail(args, &err);

@@ -21,12 +21,8 @@ struct varve_log_options {
     size_t size;
     enum varve_durability
         durability; /* of appends through this handle's log; the first open decides */
-};
-
-/* A configuration option by its Kafka topic-config name: { "retention.ms", "86400000" }. */
-struct varve_option {
-    const char *name;
-    const char *value;
+    bool take_over; /* become the owner where another store is it; as the store's option, for this
+                       log alone */
 };
 
 /*
@@ -45,8 +41,14 @@ VARVE_API int varve_log_create(struct varve_store *store, const char *name,
  * handles share one log. Recovers after a crash: what is torn at the tail is cut off and reported
  * through the message callback.
  *
- * Conditions: VARVE_E_NOT_FOUND, VARVE_E_FENCED (owned by another store). Failures:
- * VARVE_E_CORRUPT, VARVE_E_IO, VARVE_E_STORE.
+ * A log has one owner, a store. Another one that opens it for writing is refused; the message names
+ * the owner, its epoch and when it last wrote. With `take_over` it becomes the owner by a
+ * conditional write: of several that try at once one does, the others are refused. What a former
+ * owner's local disk holds beyond the owner's history is moved aside (varve_log_each_divergent) and
+ * reported as a warning, also when it is then refused.
+ *
+ * Conditions: VARVE_E_NOT_FOUND, VARVE_E_FENCED (owned by another store, or just taken over by
+ * one). Failures: VARVE_E_CORRUPT, VARVE_E_IO, VARVE_E_STORE.
  */
 VARVE_API int varve_log_open(struct varve_store *store, const char *name,
                              const struct varve_log_options *options, struct varve_log **ret,
@@ -106,6 +108,10 @@ struct varve_log_info {
     uint32_t epoch;
     uint32_t upload_failures; /* in a row */
     char id[40];              /* the log's id, hex */
+    char owner[40];           /* id of the store that owns it, hex */
+    bool owned;               /* that is this store, or what was opened is a cold tier by its URL */
+    uint64_t divergent_segments; /* files set aside: varve_log_each_divergent */
+    uint64_t divergent_bytes;
 };
 /*
  * Fills *info as of now; set info->size before. A read-only log looks first whether another process
@@ -136,6 +142,24 @@ VARVE_API int varve_log_each_segment(struct varve_log *log,
                                      int (*visit)(void *ctx,
                                                   const struct varve_segment_info *segment),
                                      void *ctx, struct varve_error *err);
+
+/*
+ * A file of a tail that this store wrote and another owner's history replaced. It is in no tier:
+ * never read, uploaded or deleted by varve.
+ */
+struct varve_divergent_info {
+    const char *path;
+    int64_t first_offset; /* the first that is not part of the log; the file may begin before it */
+    int64_t end_offset;   /* exclusive */
+    uint64_t size;
+    uint32_t epoch; /* of the writer */
+};
+/* Visits them by tail and offset. A non-zero return ends the walk and is returned. Failures:
+ * VARVE_E_IO, VARVE_E_NO_MEMORY. */
+VARVE_API int varve_log_each_divergent(struct varve_log *log,
+                                       int (*visit)(void *ctx,
+                                                    const struct varve_divergent_info *file),
+                                       void *ctx, struct varve_error *err);
 
 /*
  * The first record whose timestamp is at or after `timestamp` (ms), as Kafka's ListOffsets defines
@@ -197,13 +221,13 @@ VARVE_API int varve_log_delete(struct varve_store *store, const char *name,
                                struct varve_error *err);
 
 /* What varve_log_verify finds. `kind`: "damage", "missing", "gap", "overlap", "mismatch", "orphan",
- * "note". */
+ * "divergent", "note". */
 struct varve_finding {
     const char *kind;
     const char *where; /* file or object key */
     const char *text;
     int64_t offset; /* first offset concerned, -1: none */
-    bool problem;   /* false for orphans and notes */
+    bool problem;   /* false for orphans, divergent tails and notes */
     bool repaired;
 };
 struct varve_verify_options {

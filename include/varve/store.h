@@ -36,6 +36,15 @@ struct varve_event {
 };
 
 /*
+ * An option by its name: of a log, as Kafka's topic-config has it ({ "retention.ms", "86400000" }),
+ * or a setting of a store ({ "owner.check.ms", "10000" }). docs/configuration.md lists both.
+ */
+struct varve_option {
+    const char *name;
+    const char *value;
+};
+
+/*
  * Options of varve_store_create and varve_store_open. Set `size` to sizeof of the struct and the
  * rest to zero for the defaults.
  */
@@ -60,6 +69,9 @@ struct varve_store_options {
     int64_t cache_bytes;     /* block cache file; 0: the store's setting (256 MiB), -1: none */
     int64_t readahead_bytes; /* memory for reading ahead in the cold tier; 0: 24 MiB, -1: none */
     int64_t upload_bytes_per_second; /* 0: no limit */
+    /* create: settings of the store, beside those that have a field here */
+    const struct varve_option *settings;
+    size_t setting_count;
 };
 
 struct varve_store;
@@ -91,6 +103,21 @@ VARVE_API int varve_store_open(const char *path, const struct varve_store_option
  * stands; what was not uploaded is uploaded after the next open. NULL is accepted. Returns NULL.
  */
 VARVE_API struct varve_store *varve_store_close(struct varve_store *store);
+
+/* Visits the store's settings that can be changed, with their values in force. */
+VARVE_API int varve_store_each_option(struct varve_store *store,
+                                      int (*visit)(void *ctx, const char *name, const char *value,
+                                                   bool is_default),
+                                      void *ctx, struct varve_error *err);
+
+/*
+ * Changes settings of the store; those not named stay. Durable on return; in force from the next
+ * time the store is opened.
+ *
+ * Failures: VARVE_E_INVALID (says which and why), VARVE_E_READ_ONLY, VARVE_E_IO.
+ */
+VARVE_API int varve_store_configure(struct varve_store *store, const struct varve_option *options,
+                                    size_t option_count, struct varve_error *err);
 
 /* Calls visit for each log by name, in byte order; a non-zero return ends the walk and is returned.
  */

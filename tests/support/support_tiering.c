@@ -315,6 +315,7 @@ static int open_all(struct support_tiering *r, struct varve_error *err)
     options.policy = r->policy;
     options.event = on_event;
     options.event_ctx = r;
+    options.set_aside = r->set_aside;
     rc = tiering_log_open(&r->e->env, &options, r->take_over, &r->t, err);
     if (rc == 0)
         rc = open_hot(r, err);

@@ -34,6 +34,7 @@ struct support_tiering {
     /* settings; change before support_tiering_open */
     unsigned threads;
     bool take_over;
+    bool set_aside;
     struct base_id store_id;
     struct hot_set_options hot_options;
     struct tiering_policy policy;

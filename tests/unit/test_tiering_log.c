@@ -137,8 +137,9 @@ static void a_divergent_tail_is_moved_aside(void **state)
     assert_int_equal(range.floor, n + 3);
     assert_int_equal(range.end, n + 3);
     assert_int_equal(support_logger_count(e->logger, BASE_LOG_WARNING, "not part of the log"), 1);
-    char name[64];
-    snprintf(name, sizeof(name), "local/divergent/%020lld.log", (long long)n);
+    char name[96];
+    snprintf(name, sizeof(name), "local/divergent/%020lld-0/%020lld.log", (long long)n,
+             (long long)n);
     assert_true(support_file_exists(support_tmpdir_path(e->dir, "%s", name)));
     support_tiering_deinit(&a);
     support_tiering_deinit(&b);
