@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "cold/dir.h"
+#include "cold/faulty.h"
 #include "cold/url.h"
 
 #define LIST_ALL_PAGE 65536 /* asked for; a driver gives fewer where its store does */
@@ -151,8 +152,11 @@ int cold_store_open(const struct base_env *env, const char *url,
                     struct varve_error *err)
 {
     struct cold_url *u;
-    int rc = cold_url_parse(url, &u, err);
+    int rc;
 
+    if (cold_faulty_is_url(url))
+        return cold_faulty_open(env, url, options, ret, err);
+    rc = cold_url_parse(url, &u, err);
     if (rc < 0)
         return rc;
     if (strcmp(u->scheme, "file") == 0)

@@ -1,12 +1,14 @@
 /*
- * The object store interface. Drivers: dir (dir.c); later s3, libs3 and faulty. Names are S3's.
+ * The object store interface. Drivers: dir (dir.c), s3, libs3 and, around any of them, faulty.
+ * Names are S3's.
  *
  * Calls block; any number of threads may call at once. Keys are relative to the store's
  * prefix: 1..1024 bytes, '/'-separated, no empty, "." or ".." parts. Every error a driver raises is
  * one of: conditions VARVE_E_NOT_FOUND (no such key), VARVE_E_PRECONDITION (a conditional write was
  * lost: 412), VARVE_E_UNSUPPORTED; failures   VARVE_E_STORE (with `retriable` telling whether
  * trying again makes sense), VARVE_E_DENIED, VARVE_E_CORRUPT (a length or checksum that is not what
- * was promised, I9), VARVE_E_NO_SPACE, VARVE_E_NO_MEMORY. Messages name the operation, the key and
+ * was promised, I9; a body whose transfer broke off is VARVE_E_STORE and retriable),
+ * VARVE_E_NO_SPACE, VARVE_E_NO_MEMORY. Messages name the operation, the key and
  * the store's URL without credentials.
  */
 #ifndef COLD_STORE_H

@@ -5,7 +5,6 @@
 #include <string.h>
 #include <zstd.h>
 
-#include "base/error.h"
 #include "base/text.h"
 #include "record/builder.h"
 
@@ -27,138 +26,16 @@ static void must_ok(int rc, const struct varve_error *err, const char *what)
     abort();
 }
 
-/* The faulty store. */
-
-static int ask(struct support_faulty *f, enum cold_op op, const char *key, bool after,
-               struct varve_error *err)
+/* Asked by the faulty driver around each request. */
+static int on_request(void *ctx, enum cold_op op, const char *key, bool after)
 {
-    int rc = f->fault ? f->fault(f->ctx, op, key, after) : 0;
-
-    if (rc < 0)
-        return base_fail_retriable(err, rc, "%s %s: made to fail", after ? "reply to" : "request",
-                                   key);
-    return 0;
-}
-
-#define FORWARD(op, key, call)                                                                     \
-    struct support_faulty *f = self;                                                               \
-    int rc = ask(f, op, key, false, err);                                                          \
-    if (rc == 0)                                                                                   \
-        rc = call;                                                                                 \
-    if (rc == 0)                                                                                   \
-        rc = ask(f, op, key, true, err);                                                           \
-    return rc
-
-static void faulty_close(void *self)
-{
-    struct support_faulty *f = self;
-
-    f->under = cold_store_close(f->under);
-}
-
-static void faulty_caps(void *self, struct cold_caps *ret)
-{
-    cold_store_caps(((struct support_faulty *)self)->under, ret);
-}
-
-static int faulty_put(void *self, const char *key, const struct iovec *body, int count,
-                      const struct cold_put *how, struct cold_etag *ret_etag,
-                      struct varve_error *err)
-{
+    struct support_faulty *f = ctx;
     size_t size = strlen(key);
 
-    if (size > 5 && strcmp(key + size - 5, "/root") == 0)
-        atomic_fetch_add(&((struct support_faulty *)self)->root_puts, 1);
-    FORWARD(COLD_OP_PUT, key, cold_store_put(f->under, key, body, count, how, ret_etag, err));
+    if (op == COLD_OP_PUT && !after && size > 5 && strcmp(key + size - 5, "/root") == 0)
+        atomic_fetch_add(&f->root_puts, 1);
+    return f->fault ? f->fault(f->ctx, op, key, after) : 0;
 }
-
-static int faulty_get(void *self, const char *key, uint64_t pos, size_t size, void *buf,
-                      struct varve_error *err)
-{
-    FORWARD(COLD_OP_GET, key, cold_store_get(f->under, key, pos, size, buf, err));
-}
-
-static int faulty_read(void *self, const char *key, size_t size_max, void **ret, size_t *ret_size,
-                       struct cold_etag *ret_etag, struct varve_error *err)
-{
-    struct support_faulty *f = self;
-    int rc = ask(f, COLD_OP_GET, key, false, err);
-
-    return rc < 0 ? rc : cold_store_read(f->under, key, size_max, ret, ret_size, ret_etag, err);
-}
-
-static int faulty_head(void *self, const char *key, struct cold_meta *ret, struct varve_error *err)
-{
-    FORWARD(COLD_OP_HEAD, key, cold_store_head(f->under, key, ret, err));
-}
-
-static int faulty_list(void *self, const char *prefix, const char *start_after, unsigned max,
-                       int (*visit)(void *arg, const char *key, const struct cold_meta *meta),
-                       void *arg, bool *ret_more, struct varve_error *err)
-{
-    FORWARD(COLD_OP_LIST, prefix,
-            cold_store_list(f->under, prefix, start_after, max, visit, arg, ret_more, err));
-}
-
-static int faulty_remove(void *self, const char *const *keys, size_t count, struct varve_error *err)
-{
-    FORWARD(COLD_OP_DELETE, keys[0], cold_store_delete(f->under, keys, count, err));
-}
-
-static int faulty_begin(void *self, const char *key, struct cold_upload *ret,
-                        struct varve_error *err)
-{
-    FORWARD(COLD_OP_UPLOAD, key, cold_store_upload_begin(f->under, key, ret, err));
-}
-
-static int faulty_part(void *self, const char *key, const struct cold_upload *upload,
-                       unsigned number, uint64_t pos, const struct iovec *body, int count,
-                       uint32_t crc32c, struct cold_part *ret, struct varve_error *err)
-{
-    FORWARD(
-        COLD_OP_PART, key,
-        cold_store_upload_part(f->under, key, upload, number, pos, body, count, crc32c, ret, err));
-}
-
-static int faulty_complete(void *self, const char *key, const struct cold_upload *upload,
-                           const struct cold_part *parts, unsigned count,
-                           const struct cold_put *how, struct cold_etag *ret_etag,
-                           struct varve_error *err)
-{
-    FORWARD(COLD_OP_UPLOAD, key,
-            cold_store_upload_complete(f->under, key, upload, parts, count, how, ret_etag, err));
-}
-
-static int faulty_abort(void *self, const char *key, const struct cold_upload *upload,
-                        struct varve_error *err)
-{
-    FORWARD(COLD_OP_UPLOAD, key, cold_store_upload_abort(f->under, key, upload, err));
-}
-
-static int faulty_upload_list(void *self, const char *prefix,
-                              int (*visit)(void *arg, const char *key,
-                                           const struct cold_upload *upload, int64_t started),
-                              void *arg, struct varve_error *err)
-{
-    FORWARD(COLD_OP_UPLOAD, prefix, cold_store_upload_list(f->under, prefix, visit, arg, err));
-}
-
-static const struct cold_store_ops faulty_ops = {
-    .name = "faulty",
-    .close = faulty_close,
-    .caps = faulty_caps,
-    .put = faulty_put,
-    .get = faulty_get,
-    .read = faulty_read,
-    .head = faulty_head,
-    .list = faulty_list,
-    .remove = faulty_remove,
-    .upload_begin = faulty_begin,
-    .upload_part = faulty_part,
-    .upload_complete = faulty_complete,
-    .upload_abort = faulty_abort,
-    .upload_list = faulty_upload_list,
-};
 
 /* Opening and closing. */
 
@@ -177,7 +54,9 @@ static int open_store(struct support_tiering *r, bool create, struct varve_error
 
     if (rc < 0)
         return rc;
-    rc = cold_store_new(&r->e->env, r->cold_path, &faulty_ops, &r->faulty, false, &r->store, err);
+    r->faulty.hook = (struct cold_faulty_hook){on_request, &r->faulty};
+    rc = cold_faulty_new(&r->e->env, r->cold_path, r->faulty.under, NULL, 0, &r->faulty.hook, false,
+                         &r->store, err);
     if (rc < 0)
         r->faulty.under = cold_store_close(r->faulty.under);
     return rc;

@@ -8,12 +8,14 @@
 #include <stdatomic.h>
 
 #include "base/bytes.h"
+#include "cold/faulty.h"
 #include "tests/support/env.h"
 #include "tiering/tiering.h"
 
-/* A store around the dir driver that fails as it is told. */
+/* A faulty store around the dir driver. */
 struct support_faulty {
-    struct cold_store *under;
+    struct cold_store *under; /* the faulty store's own */
+    struct cold_faulty_hook hook;
     /* Called before (and, with `after`, after) each request; non-zero fails it with that code,
      * retriable. After: the request was carried out and its reply is lost. May be NULL. */
     int (*fault)(void *ctx, enum cold_op op, const char *key, bool after);
