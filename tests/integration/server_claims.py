@@ -227,6 +227,22 @@ def scripts_start_and_stop(name, directory):
     return out
 
 
+def scripts_keep_off_other_directories(name, directory, other):
+    """One that somebody else uses, be it another server, is neither taken nor touched."""
+    theirs = os.path.join(directory, "theirs")
+    os.makedirs(os.path.join(theirs, "log"))
+    _, err = script(name + "-up", theirs, expect=1)
+    assert "is not empty" in err, err
+    script(name + "-down", theirs)
+    assert os.listdir(theirs) == ["log"]
+    with open(os.path.join(theirs, "s3server"), "w", encoding="utf-8") as f:
+        f.write(other + "\n")
+    for command in ("-up", "-down"):
+        _, err = script(name + command, theirs, expect=1)
+        assert "is the directory of a server '%s'" % other in err, err
+    assert sorted(os.listdir(theirs)) == ["log", "s3server"]
+
+
 def scripts_know_strangers(name, directory):
     """A pid that has been given to another process since is left alone."""
     stranger = subprocess.Popen(["sleep", "600"])

@@ -105,6 +105,7 @@ def test_scripts(scratch):
     first = claims.scripts_start_and_stop("minio", directory)
     assert claims.scripts_start_and_stop("minio", directory) == first  # ports and keys are kept
     claims.scripts_know_strangers("minio", directory)
+    claims.scripts_keep_off_other_directories("minio", scratch, "rgw")
 
 
 if __name__ == "__main__":

@@ -64,6 +64,7 @@ def test_scripts(scratch):
     directory = os.path.join(scratch, "it's here")
     claims.scripts_start_and_stop("rgw", directory)
     claims.scripts_know_strangers("rgw", directory)
+    claims.scripts_keep_off_other_directories("rgw", scratch, "minio")
 
 
 if __name__ == "__main__":

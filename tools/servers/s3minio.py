@@ -100,7 +100,7 @@ def build_in(scratch):
             last = [line for line in f.read().splitlines() if not line.startswith("go: downloading")][-3:]
         raise Unavailable("go install %s failed, see %s: %s" % (module, log, " / ".join(last)))
     os.rename(os.path.join(scratch, "bin", "minio"), built_path())
-    say("minio: built in %d s" % (time.monotonic() - start))
+    say("minio: built in %d s; removing what that took" % (time.monotonic() - start))
     return built_path()
 
 

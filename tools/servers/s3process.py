@@ -5,7 +5,7 @@ A server lives in a directory:
     server.env   its description, KEY=VALUE lines that a shell can source; holds the secret key, so mode 0600
     pids         one line for each process, in the order of their start: PID STARTTIME NAME
     log/         what each process printed or logged
-    lock         held while a server is started or stopped
+    s3server     says which server the directory is for; locked while that is started or stopped
 
 A process is one of ours only while both its pid and its start time are what `pids` says: a pid alone may have been
 given to a stranger since.
@@ -259,7 +259,7 @@ class Server:
     def up(self):
         """Starts the server unless it is running; returns its description."""
         self.require()
-        os.makedirs(self.directory, exist_ok=True)
+        self.adopt_directory()
         with self.locked():
             known = self.description()
             if known and self.is_running():
@@ -284,7 +284,7 @@ class Server:
 
     def down(self):
         """Stops what is running of it; is content when nothing is."""
-        if os.path.isdir(self.directory):
+        if self.owner() is not None:
             with self.locked():
                 self.end_processes()
 
@@ -317,9 +317,33 @@ class Server:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path("pids"))
 
+    def owner(self):
+        """Returns the name in `s3server`, or None where there is none; raises when it is another server's."""
+        try:
+            with open(self.path("s3server"), encoding="utf-8") as f:
+                name = f.read().strip()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if name != self.name:
+            raise Failed("%s: %s is the directory of a server %r" % (self.name, self.directory, name))
+        return name
+
+    def adopt_directory(self):
+        """Takes a new or an empty directory: a server removes what its predecessor has left there, and must not do so
+        to anything else."""
+        os.makedirs(self.directory, exist_ok=True)
+        if self.owner() is None:
+            if os.listdir(self.directory):
+                raise Failed("%s: %s is not empty, and no server was started there before" % (
+                    self.name, self.directory))
+            # Exclusively: a file that another `up` holds locked must not be replaced.
+            with contextlib.suppress(FileExistsError):
+                with open(self.path("s3server"), "x", encoding="utf-8") as f:
+                    f.write(self.name + "\n")
+
     @contextlib.contextmanager
     def locked(self):
-        with open(self.path("lock"), "a", encoding="utf-8") as f:
+        with open(self.path("s3server"), encoding="utf-8") as f:
             fcntl.flock(f, fcntl.LOCK_EX)
             yield
 
