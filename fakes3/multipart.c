@@ -199,6 +199,19 @@ static bool checksum_equal(const char *listed, const uint8_t *value, size_t size
     return !*listed || strcmp(listed, text) == 0;
 }
 
+static bool check_order(const struct completion *c)
+{
+    for (size_t i = 1; i < c->count; i++) {
+        if (c->parts[i].number > c->parts[i - 1].number)
+            continue;
+        fakes3_reply_error(&c->call->reply, "InvalidPartOrder",
+                           "The list of parts was not in ascending order. Parts must be ordered "
+                           "by part number.");
+        return false;
+    }
+    return true;
+}
+
 static bool check_parts(const struct completion *c)
 {
     struct fakes3_reply *reply = &c->call->reply;
@@ -207,12 +220,6 @@ static bool check_parts(const struct completion *c)
         const struct listed_part *listed = &c->parts[i];
         const struct fakes3_part *part = fakes3_upload_find_part(c->upload, (int)listed->number);
 
-        if (i > 0 && listed->number <= c->parts[i - 1].number) {
-            fakes3_reply_error(reply, "InvalidPartOrder",
-                               "The list of parts was not in ascending order. Parts must be "
-                               "ordered by part number.");
-            return false;
-        }
         if (!part || !etag_equal(listed->etag, part->etag) ||
             !checksum_equal(listed->crc32c, part->crc32c, 4) ||
             !checksum_equal(listed->sha256, part->sha256, 32)) {
@@ -327,7 +334,8 @@ void fakes3_multipart_complete(struct fakes3_call *call)
 
     if (!c.upload)
         return;
-    if (read_completion(&c) && check_parts(&c) && fakes3_conditions_check_write(call, existing)) {
+    if (read_completion(&c) && check_order(&c) && check_parts(&c) &&
+        fakes3_conditions_check_write(call, existing)) {
         complete(&c);
         if (!c.upload->object)
             fakes3_bucket_remove_upload(call->bucket, c.upload);

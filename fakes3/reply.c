@@ -18,7 +18,6 @@ static const struct {
     {"AccessDenied", 403},
     {"NoSuchKey", 404},
     {"MethodNotAllowed", 405},
-    {"RequestTimeout", 408},
     {"ConditionalRequestConflict", 409},
     {"MissingContentLength", 411},
     {"PreconditionFailed", 412},
@@ -63,6 +62,7 @@ static const struct {
     {"ObjectLockConfigurationNotFoundError", 404},
     {"OperationAborted", 409},
     {"RequestTimeTooSkewed", 403},
+    {"RequestTimeout", 400},
     {"RestoreAlreadyInProgress", 409},
     {"ServiceUnavailable", 503},
     {"SignatureDoesNotMatch", 403},
@@ -83,6 +83,8 @@ const char *fakes3_reply_code_of_status(int status)
     for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
         if (codes[i].status == status)
             return codes[i].code;
+    if (status == 408) /* as the code, S3 answers it with 400 */
+        return "RequestTimeout";
     return status >= 500 ? "InternalError" : "InvalidRequest";
 }
 
