@@ -60,6 +60,7 @@
 #define CACHE_ENTRY_SIZE 48
 #define CACHE_TABLE_POS 4096
 #define CACHE_FILES_MAX 64 /* processes with a cache of one name in one directory */
+#define CACHE_FREE_SHARE 2 /* a new file takes at most one in so many bytes that are free */
 #define CACHE_SHARE_MAX 4  /* a value may take one in so many slots */
 #define LOAD_ENTRIES 1024  /* read at once when opening */
 #define RUNS_MAX 32        /* runs of adjacent slots read between two looks at the chain */
@@ -73,7 +74,8 @@ struct cold_cache {
     uint32_t slot_size;
     uint32_t slot_count;
     uint64_t data_pos;
-    struct base_mutex lock; /* protects slots and stats; not the file's bytes, see above */
+    struct base_mutex lock; /* protects slots, stats and `given`; not the file's bytes, see above */
+    bool given;             /* the file is empty for good: nothing is found, nothing is kept */
     struct cold_slots slots;
     struct cold_cache_stats stats;
 };
@@ -233,9 +235,14 @@ static int make_file(struct cold_cache *c)
     const struct base_io *io = c->env->io;
     uint8_t header[CACHE_HEADER_SIZE];
     struct iovec iov = {.iov_base = header, .iov_len = sizeof(header)};
+    uint64_t free_bytes, total;
     ssize_t n;
     int rc = io->ftruncate(io->ctx, c->fd, 0);
 
+    /* Asked first: an allocation that fails halfway would starve an append that needs the room. */
+    if (rc == 0 && io->disk_free(io->ctx, c->path, &free_bytes, &total) == 0 &&
+        free_bytes / CACHE_FREE_SHARE < (uint64_t)file_size(c))
+        return -ENOSPC;
     if (rc == 0)
         rc = io->fallocate(io->ctx, c->fd, 0, 0, file_size(c));
     if (rc == -EOPNOTSUPP || rc == -ENOSYS) /* then writes find out when the disk is full */
@@ -468,6 +475,8 @@ static void erase_locked(struct cold_cache *c, uint32_t slot)
 {
     static const uint8_t zeros[CACHE_ENTRY_SIZE];
 
+    if (c->given)
+        return;
     base_io_pwrite_full(c->env->io, c->fd, zeros, sizeof(zeros), entry_pos(slot), c->path, NULL);
 }
 
@@ -598,8 +607,10 @@ static uint32_t put_begin(struct cold_cache *c, uint64_t fingerprint, const stru
 
     base_mutex_lock(&c->lock);
     first = cold_slots_find(&c->slots, fingerprint);
-    if (first != COLD_SLOT_NONE && c->slots.slots[first].size == head->size &&
-        c->slots.slots[first].crc32c == head->crc32c) {
+    if (c->given) {
+        first = COLD_SLOT_NONE;
+    } else if (first != COLD_SLOT_NONE && c->slots.slots[first].size == head->size &&
+               c->slots.slots[first].crc32c == head->crc32c) {
         first = COLD_SLOT_NONE;
     } else {
         if (first != COLD_SLOT_NONE)
@@ -614,7 +625,7 @@ static void put_end(struct cold_cache *c, uint32_t first, uint64_t fingerprint,
                     const struct entry *head, bool written)
 {
     base_mutex_lock(&c->lock);
-    if (written && cold_slots_find(&c->slots, fingerprint) == COLD_SLOT_NONE) {
+    if (written && !c->given && cold_slots_find(&c->slots, fingerprint) == COLD_SLOT_NONE) {
         cold_slots_insert(&c->slots, first, fingerprint, head->size, head->crc32c);
         c->stats.puts++;
     } else { /* the disk failed, or another put of the same was faster */
@@ -639,6 +650,32 @@ void cold_cache_put(struct cold_cache *cache, const struct cold_cache_key *key, 
     first = put_begin(cache, fingerprint, &head);
     if (first != COLD_SLOT_NONE)
         put_end(cache, first, fingerprint, &head, value_write(cache, first, &head, data));
+}
+
+/* ---- giving ---- */
+
+uint64_t cold_cache_give(struct cold_cache *cache)
+{
+    const struct base_io *io = cache->env->io;
+    bool was_given;
+
+    if (cache->fd < 0)
+        return 0;
+    base_mutex_lock(&cache->lock);
+    was_given = cache->given;
+    cache->given = true;
+    for (uint32_t slot = 0; slot < cache->slot_count && !was_given; slot++) {
+        enum cold_slot_state state = cold_slots_state(&cache->slots, slot);
+
+        if (state != COLD_SLOT_FREE && state != COLD_SLOT_PART)
+            cold_slots_remove(&cache->slots, slot);
+    }
+    base_mutex_unlock(&cache->lock);
+    /* A put that has its slots already may still write one value: into a file without a header,
+     * which the next opening empties. */
+    if (was_given || io->ftruncate(io->ctx, cache->fd, 0) < 0)
+        return 0;
+    return (uint64_t)file_size(cache);
 }
 
 /* ---- stats and check ---- */
@@ -738,8 +775,12 @@ int cold_cache_check(struct cold_cache *cache, bool repair,
                      struct varve_error *err)
 {
     uint8_t *buf;
+    bool given;
 
-    if (cache->fd < 0)
+    base_mutex_lock(&cache->lock);
+    given = cache->given;
+    base_mutex_unlock(&cache->lock);
+    if (cache->fd < 0 || given)
         return 0;
     buf = malloc(cache->slot_size);
     if (!buf)

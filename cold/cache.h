@@ -39,6 +39,10 @@ void cold_cache_put(struct cold_cache *cache, const struct cold_cache_key *key, 
                     size_t size);
 void cold_cache_drop(struct cold_cache *cache, const struct cold_cache_key *key);
 
+/* Gives the file's space back to the disk and holds nothing from now on; returns the bytes given.
+ * The next opening makes the file anew. */
+uint64_t cold_cache_give(struct cold_cache *cache);
+
 struct cold_cache_stats {
     uint64_t hits, misses, puts, evictions, damaged;
     uint64_t bytes_used, bytes_total;

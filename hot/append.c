@@ -163,8 +163,9 @@ static int append_roll(struct hot_set *set, struct varve_error *err)
         base_log(&set->env->logger, BASE_LOG_WARNING, "%s lacks its last entry", old->index_path);
     hot_sparse_seal_locked(old);
     base_mutex_unlock(&old->lock);
-    if (old->preallocated > old->written.size) /* I3: the size stays what it is */
-        set->io->ftruncate(set->io->ctx, old->fd, (int64_t)old->written.size);
+    /* Gives back what is allocated behind the end, also what a writer that was killed has left
+     * there. I3: the size stays what it is. */
+    set->io->ftruncate(set->io->ctx, old->fd, (int64_t)old->written.size);
 
     base_mutex_lock(&set->lock);
     old->sealed = true;

@@ -304,6 +304,11 @@ int varve_log_each_divergent(struct varve_log *log,
 
 /* ---- tier, trim, verify ---- */
 
+static bool tier_give_room(void *ctx, uint64_t keep)
+{
+    return log_reserve_give(ctx, keep);
+}
+
 int varve_log_tier(struct varve_log *log, struct varve_tier_options *options,
                    struct varve_error *err)
 {
@@ -319,8 +324,12 @@ int varve_log_tier(struct varve_log *log, struct varve_tier_options *options,
         .evict = o.evict,
         .progress = o.progress,
         .progress_ctx = o.progress_ctx,
+        .give_room = tier_give_room,
+        .give_room_ctx = &log->store->reserve,
+        .room_held = log_reserve_held(&log->store->reserve),
     };
     r = tiering_log_run(log->tiering, &run, err);
+    log_reserve_refill(&log->store->reserve);
     o.uploaded_segments = run.uploaded_segments;
     o.uploaded_bytes = run.uploaded_bytes;
     o.stored_bytes = run.stored_bytes;

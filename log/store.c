@@ -2,11 +2,13 @@
  * A store: its directory, its lock, and what all its logs share.
  *
  *   <store>/varve-store       settings (base/text.h): id, cold, cold.meta and those of
- *                             log/settings.c; by create under the name varve-store.draft, and
- * renamed last; replaced as a whole by configure <store>/lock              flock'ed by the writing
- * process, whose pid and name it holds <store>/logs/<name>/@/    a log's segments and the local
- * copy of its manifest <store>/cold/             the cold tier when no URL was given <store>/cache/
- * block cache and block tables; may be removed at any time
+ *                             log/settings.c; written by create under the name
+ *                             varve-store.draft, and renamed last; replaced as a whole by configure
+ *   <store>/lock              flock'ed by the writing process, whose pid and name it holds
+ *   <store>/logs/<name>/@/    a log's segments and the local copy of its manifest
+ *   <store>/cold/             the cold tier when no URL was given
+ *   <store>/cache/            block cache and block tables; may be removed at any time
+ *   <store>/reserve           space held back for working a full disk off (log/reserve.h)
  */
 #include "log/store.h"
 
@@ -238,6 +240,8 @@ static int open_directory(struct varve_store *s, const struct varve_store_option
                       base_settings_get(settings, "cold.meta"), err);
     if (r == 0)
         r = open_engine(s, o, o->cache_bytes ? o->cache_bytes : s->settings.cache_bytes, err);
+    if (r == 0 && !s->read_only)
+        log_reserve_open(&s->reserve, s->path, s->segments, o->reserve_bytes, s->blocks, s->tables);
     base_settings_free(settings);
     return r;
 }
@@ -286,6 +290,7 @@ int log_store_open_env(const struct base_env *env, const char *path,
     s->take_over = o.take_over;
     s->lock_fd = -1;
     base_mutex_init(&s->mutex);
+    log_reserve_init(&s->reserve, env);
     r = base_format(&s->path, err, "%s", path);
     if (r == 0) {
         for (size_t n = strlen(s->path); n > 1 && s->path[n - 1] == '/'; n--)
@@ -321,6 +326,7 @@ struct varve_store *varve_store_close(struct varve_store *s)
     tiering_scheduler_free(s->scheduler);
     cold_fetch_free(s->fetch);
     base_pool_free(s->pool);
+    log_reserve_deinit(&s->reserve);
     cold_cache_close(s->blocks);
     cold_cache_close(s->tables);
     tiering_rate_free(s->rate);

@@ -10,6 +10,7 @@
 #include "base/thread.h"
 #include "cold/fetch.h"
 #include "cold/store.h"
+#include "log/reserve.h"
 #include "log/settings.h"
 #include "tiering/tiering.h"
 
@@ -38,6 +39,7 @@ struct varve_store {
     struct cold_store *meta; /* the same as segments unless cold.meta differs */
     struct cold_cache *blocks;
     struct cold_cache *tables;
+    struct log_reserve reserve;
     struct base_pool *pool;
     struct cold_fetch *fetch;
     struct tiering_rate *rate;

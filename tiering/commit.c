@@ -124,6 +124,34 @@ static void table_settle(struct tiering_log *t, const struct index_root *root)
     }
 }
 
+void tiering_commit_drop_stranded(struct tiering_log *t)
+{
+    struct tiering_upload **at = &t->uploads, *out;
+    struct index_root root;
+    int64_t end;
+
+    if (tiering_root_get(t, &root, NULL) < 0)
+        return;
+    end = root.end_offset;
+    base_mutex_lock(&t->lock);
+    while (*at && (*at)->entry.base_offset <= end) {
+        if ((*at)->entry.end_offset > end)
+            end = (*at)->entry.end_offset;
+        at = &(*at)->next;
+    }
+    out = *at;
+    *at = NULL;
+    base_mutex_unlock(&t->lock);
+    while (out) {
+        struct tiering_upload *u = out;
+        const char *key = u->key;
+
+        out = u->next;
+        (void)cold_store_delete(t->o.segments, &key, 1, NULL); /* or a collection does */
+        tiering_upload_free(u);
+    }
+}
+
 /* I3 and I13: see above. */
 static int hot_sync(struct tiering_log *t, int64_t end, struct varve_error *err)
 {

@@ -59,7 +59,8 @@ struct tiering_log {
     int64_t active_since; /* something (recovery point) */
     int64_t oldest_base;  /* likewise for the segment at n */
     int64_t oldest_since;
-    bool stall_told;   /* the watchdog has spoken */
+    bool stall_told; /* the watchdog has spoken */
+    bool one_by_one; /* there was no room: each segment is committed, and may go, before the next */
     uint64_t run_done; /* progress of a run, bytes of segments */
     uint64_t run_total;
     struct tiering_run *run;
@@ -145,8 +146,8 @@ int tiering_owner_take_over(struct tiering_log *t, struct varve_error *err);
 
 /*
  * Uploads sealed segments from n on, oldest first, until there are none,
- * TIERING_COMMIT_SEGMENTS_MAX wait for a commit, or TIERING_COMMIT_NS are over. What was stored is
- * in t->uploads, also after a failure. With step_lock held.
+ * TIERING_COMMIT_SEGMENTS_MAX wait for a commit, or TIERING_COMMIT_NS are over; just one while
+ * t->one_by_one. What was stored is in t->uploads, also after a failure. With step_lock held.
  */
 int tiering_upload_batch(struct tiering_log *t, struct varve_error *err);
 /* One sealed segment, stored and confirmed under a new attempt, which is held until the next root
@@ -164,6 +165,12 @@ bool tiering_upload_follows(const struct tiering_upload *u, int64_t n,
 /* commit.c: one root write that names what is stored. *ret_count: segments. With step_lock held,
  * takes root_lock. */
 int tiering_commit_uploads(struct tiering_log *t, unsigned *ret_count, struct varve_error *err);
+/*
+ * Deletes what is stored behind a segment that is not: the room it takes may be what that one
+ * lacks. No root can name such an object, since a root names uploads without a hole from n on (I4).
+ * With step_lock held.
+ */
+void tiering_commit_drop_stranded(struct tiering_log *t);
 
 /* evict.c. With step_lock held; `all`: whatever is committed. */
 int tiering_evict(struct tiering_log *t, bool all, int64_t *ret_next_ms, struct varve_error *err);

@@ -9,6 +9,8 @@
 #include "base/error.h"
 #include "tiering/state.h"
 
+#define RUN_ROOT_GROWTH_BYTES 8192 /* by the entries of a batch, and blocks begun */
+
 static int64_t earlier(int64_t a, int64_t b)
 {
     return a < b ? a : b;
@@ -150,23 +152,42 @@ static void pending_look(struct tiering_log *t)
 
 /* Parts of a step. */
 
-/* Uploads and commits once; *ret_more: there is or may be more. */
+/*
+ * Uploads and commits once; *ret_more: there is or may be more.
+ *
+ * Where the cold tier shares a full disk with the hot one, of two objects on their way each can
+ * lack the room that the other has taken, the later one can take what the earlier needed, and a
+ * batch can leave none for the root that names it. So after a VARVE_E_NO_SPACE segments go one by
+ * one, each committed before the next begins, until all that is sealed is uploaded.
+ */
 static int upload_due(struct tiering_log *t, bool *ret_more, struct varve_error *err)
 {
     struct varve_error commit_err = {0};
     unsigned count;
-    int rc = tiering_upload_batch(t, err);
-    int commit_rc;
+    int rc = 0, commit_rc;
 
+    *ret_more = true;
+    if (t->one_by_one) { /* what is stored already asks for no room but a root's */
+        rc = tiering_commit_uploads(t, &count, err);
+        if (rc < 0)
+            return rc;
+    }
+    rc = tiering_upload_batch(t, err);
     *ret_more = rc == 0;
-    if (rc == VARVE_E_END)
+    if (rc == VARVE_E_END) {
+        t->one_by_one = false;
         rc = 0;
+    }
     /* What was stored before a failure is committed all the same. */
     commit_rc = tiering_commit_uploads(t, &count, &commit_err);
     if (commit_rc < 0 && (rc == 0 || commit_rc == VARVE_E_FENCED)) {
         rc = commit_rc;
         if (err)
             *err = commit_err;
+    }
+    if (rc == VARVE_E_NO_SPACE) {
+        t->one_by_one = true;
+        tiering_commit_drop_stranded(t);
     }
     return rc;
 }
@@ -268,19 +289,26 @@ int tiering_log_step(struct tiering_log *t, int64_t *ret_next_ms, struct varve_e
 
 /* Runs. */
 
-static int run_uploads(struct tiering_log *t, int64_t to, struct varve_error *err)
+/* Uploads all up to `to`, or one segment while they go one by one; *ret_more: not all yet. */
+static int run_uploads(struct tiering_log *t, int64_t to, bool *ret_more, struct varve_error *err)
 {
     struct index_root root;
     bool more = true;
     int rc = 0;
 
-    while (rc == 0 && more) {
+    *ret_more = true;
+    while (more) {
         rc = tiering_root_get(t, &root, err);
-        if (rc < 0 || root.end_offset >= to)
+        if (rc < 0)
+            return rc;
+        if (root.end_offset >= to)
             break;
         rc = upload_due(t, &more, err);
+        if (rc < 0 || t->one_by_one)
+            return rc;
     }
-    return rc;
+    *ret_more = false;
+    return 0;
 }
 
 /* What makes room: all of it is tried, whatever fails. The first error counts. */
@@ -298,9 +326,32 @@ static int run_make_room(struct tiering_log *t, struct varve_error *err)
     return rc == 0 ? other : rc;
 }
 
+/* What the next root takes: in the bucket and here, beside those that they replace. Entries that
+ * move into a page are as much less in the root. */
+static uint64_t root_room(struct tiering_log *t)
+{
+    struct index_root root;
+
+    if (tiering_root_get(t, &root, NULL) < 0)
+        return 0;
+    return 2 * ((uint64_t)root.size + RUN_ROOT_GROWTH_BYTES);
+}
+
+/* The last means: what the caller holds back. Only for a run that evicts, or it would be used up
+ * for nothing. What is stored and cannot be committed lacks the room of a root. */
+static bool run_given_room(struct tiering_log *t, bool for_root)
+{
+    struct tiering_run *run = t->run;
+
+    if (!run->evict || !run->give_room)
+        return false;
+    return run->give_room(run->give_room_ctx, for_root || t->uploads ? 0 : root_room(t));
+}
+
 /*
  * Uploads need room where the cold tier shares the disk with the hot one. What is committed makes
- * room, so a full disk is worked off a few segments at a time.
+ * room, so a full disk is worked off a few segments at a time, then one at a time, then with what
+ * was held back for it.
  */
 static int run_all(struct tiering_log *t, int64_t to, struct varve_error *err)
 {
@@ -309,7 +360,8 @@ static int run_all(struct tiering_log *t, int64_t to, struct varve_error *err)
     for (;;) {
         struct varve_error room_err = {0};
         unsigned before = run->evicted_segments + run->deleted_objects;
-        int rc = run_uploads(t, to, err), room_rc;
+        bool one_by_one = t->one_by_one, more;
+        int rc = run_uploads(t, to, &more, err), room_rc;
 
         if (rc == VARVE_E_FENCED || rc == VARVE_E_CANCELLED)
             return rc;
@@ -318,8 +370,13 @@ static int run_all(struct tiering_log *t, int64_t to, struct varve_error *err)
             rc = room_rc;
             *err = room_err;
         }
-        if (rc != VARVE_E_NO_SPACE || room_rc < 0 ||
-            run->evicted_segments + run->deleted_objects == before)
+        if (rc == 0 && !more)
+            return 0;
+        if ((rc < 0 && rc != VARVE_E_NO_SPACE) || (room_rc < 0 && room_rc != VARVE_E_NO_SPACE))
+            return rc;
+        if (rc == 0 || run->evicted_segments + run->deleted_objects != before)
+            continue;
+        if (one_by_one == t->one_by_one && !run_given_room(t, room_rc == VARVE_E_NO_SPACE))
             return rc;
     }
 }
@@ -336,16 +393,30 @@ static int run_sealed(struct tiering_log *t, struct varve_error *err)
     return run_all(t, to, err);
 }
 
+/* Sealing needs the next segment's files: what is sealed makes room for them. */
+static int run_seal(struct tiering_log *t, struct varve_error *err)
+{
+    int rc = hot_set_seal(t->hot, err);
+
+    if (rc != VARVE_E_NO_SPACE)
+        return rc;
+    rc = run_sealed(t, err);
+    if (rc == 0)
+        rc = hot_set_seal(t->hot, err);
+    while (rc == VARVE_E_NO_SPACE && run_given_room(t, true))
+        rc = hot_set_seal(t->hot, err);
+    return rc;
+}
+
 static int run_locked(struct tiering_log *t, struct varve_error *err)
 {
     struct tiering_run *run = t->run;
-    int rc = run->seal ? hot_set_seal(t->hot, err) : 0;
+    int rc;
 
-    if (rc == VARVE_E_NO_SPACE) { /* the next segment's file: what is sealed makes room for it */
-        rc = run_sealed(t, err);
-        if (rc == 0)
-            rc = hot_set_seal(t->hot, err);
-    }
+    /* A batch of objects may fill the disk to the last byte; then its root needs what is held. */
+    if (run->evict && run->give_room && run->room_held < root_room(t))
+        t->one_by_one = true;
+    rc = run->seal ? run_seal(t, err) : 0;
     if (rc == 0)
         rc = run_sealed(t, err);
     if (rc == 0 && run->progress)

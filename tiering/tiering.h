@@ -157,13 +157,23 @@ int tiering_log_step(struct tiering_log *t, int64_t *ret_next_ms, struct varve_e
  * Runs to the end now: [seals the active segment,] uploads all that is sealed, commits, evicts by
  * policy or, with `evict`, all that is committed; then retention and due deletions. Stops at the
  * first failure and returns it (nothing is lost; it can be run again). `progress` may be NULL;
- * bytes of segments.
+ * bytes of segments. On a full disk that both tiers share it goes on while there is room for one
+ * object and the root that names it.
  */
 struct tiering_run {
     bool seal;
     bool evict;
     void (*progress)(void *ctx, uint64_t done_bytes, uint64_t total_bytes);
     void *progress_ctx;
+    /*
+     * Asked, with `evict`, when there is no room on the disk and nothing that is committed can make
+     * any: gives what the caller holds back for this but for `keep` bytes, true when it did. `keep`
+     * is what a root needs, 0 when one is all that has no room. Called with the step lock held. May
+     * be NULL; else `room_held` is how much there is.
+     */
+    bool (*give_room)(void *ctx, uint64_t keep);
+    void *give_room_ctx;
+    uint64_t room_held;
     /* results */
     unsigned uploaded_segments;
     uint64_t uploaded_bytes; /* of segments */

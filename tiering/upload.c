@@ -664,7 +664,8 @@ int tiering_upload_batch(struct tiering_log *t, struct varve_error *err)
             break;
         if (rc == 0)
             rc = upload_one_of_batch(&e, t, offset, chain, err);
-    } while (rc == 0 && !table_failed(e) && clock->mono_ns(clock->ctx) - began < TIERING_COMMIT_NS);
+    } while (rc == 0 && !t->one_by_one && !table_failed(e) &&
+             clock->mono_ns(clock->ctx) - began < TIERING_COMMIT_NS);
     engine_free(e); /* waits for what is being sent */
     rc_sent = table_clean(t, rc == 0 || rc == VARVE_E_END ? err : NULL);
     return rc_sent < 0 && (rc == 0 || rc == VARVE_E_END) ? rc_sent : rc;

@@ -106,8 +106,8 @@ static const char *hint(const struct varve_error *err)
         return "varve verify STORE --deep lists all damage; --repair mends what another copy "
                "still holds.";
     case VARVE_E_NO_SPACE:
-        return "nothing acknowledged is lost; make room (varve tier STORE --seal --evict moves "
-               "data to the cold tier) and run it again.";
+        return "the disk is full; nothing acknowledged is lost. Make room (varve tier STORE --seal "
+               "--evict moves data to the cold tier) and run it again.";
     case VARVE_E_FULL:
         return "uploads lag behind; let varve tier STORE catch up and run it again.";
     case VARVE_E_VERSION:

@@ -72,6 +72,10 @@ struct varve_store_options {
     /* create: settings of the store, beside those that have a field here */
     const struct varve_option *settings;
     size_t setting_count;
+    /* Writing: space held back in the file `reserve`, so that varve_log_tier with `evict` can work
+     * off a full disk. 0: room for a root, and for one object where the cold tier lies on the same
+     * disk (70 MiB, at most a 16th of the disk); -1: none. */
+    int64_t reserve_bytes;
 };
 
 struct varve_store;

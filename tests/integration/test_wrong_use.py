@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Wrong use: each is refused by name, with the right exit code, and loses nothing."""
 
+import contextlib
 import random
 
 from make_log import make
@@ -201,35 +202,106 @@ def test_a_full_disk(d):
         subprocess.run(["umount", mountpoint], capture_output=True)
 
 
-def test_a_disk_that_both_tiers_have_filled_is_worked_off(d):
+def noise_lines(count):
+    rng = random.Random(1)
+    return b"".join(b"%d %s\n" % (i, rng.randbytes(150).hex().encode()) for i in range(count))
+
+
+@contextlib.contextmanager
+def small_disk(d, size):
     mountpoint = os.path.join(d, "small")
-    os.mkdir(mountpoint)
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", mountpoint], capture_output=True).returncode:
+    os.makedirs(mountpoint, exist_ok=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=" + size, "tmpfs", mountpoint],
+                      capture_output=True).returncode:
         raise Skip("mounting a tmpfs is not allowed here")
     try:
-        store = os.path.join(mountpoint, "s")
-        silent("init", store)
-        ballast = os.path.join(mountpoint, "ballast")
-        with open(ballast, "wb") as f:
-            f.write(bytes(600 * 1024))
-        rng = random.Random(1)
-        data = b"".join(b"%d %s\n" % (i, rng.randbytes(150).hex().encode()) for i in range(30000))
-        out, err = run("append", store, "a", "-o", "segment.bytes=256KiB", "--print-offsets", stdin=data, expect=NO_SPACE)
-        kept = len(out.split())
-        # Room for two objects: then uploads stop again and again, and only evictions make more.
-        os.unlink(ballast)
-        for _ in range(3):  # "run it again", as the message says
-            run("tier", store, "--seal", "--evict", expect=None)
-            if ls(store, "a")["hot_bytes"] == 0:
-                break
-        assert ls(store, "a")["hot_bytes"] == 0
-        run("tier", store, "--seal", "--evict")  # and ends well
-        run("append", store, "a", stdin=b"room again\n")
-        lines = data.splitlines(keepends=True)
-        assert read(store, "a") == b"".join(lines[:kept]) + b"room again\n"
-        run("verify", store, "--deep")
+        yield mountpoint
     finally:
         subprocess.run(["umount", mountpoint], capture_output=True)
+
+
+def disk_free(path):
+    st = os.statvfs(path)
+    return st.f_bavail * st.f_frsize
+
+
+def leave_free(mountpoint, size):
+    with open(os.path.join(mountpoint, "filler"), "wb") as f:
+        f.write(bytes(disk_free(mountpoint) - size))
+    assert disk_free(mountpoint) <= size
+
+
+def worked_off(store, data):
+    """One run moves all to the cold tier and ends well; then there is room again."""
+    run("tier", store, "--seal", "--evict")
+    info = ls(store, "a")
+    assert info["hot_bytes"] == 0 and info["cold_end"] == info["end_offset"], info
+    run("append", store, "a", stdin=b"room again\n")
+    assert read(store, "a") == data + b"room again\n"
+    run("verify", store, "--deep")
+
+
+def test_a_disk_that_both_tiers_have_filled_is_worked_off(d):
+    # The writer's own tierer has uploaded some of it meanwhile, committed or not: all of that is on the disk.
+    with small_disk(d, "6m") as mountpoint:
+        store = os.path.join(mountpoint, "s")
+        silent("init", store)
+        data = noise_lines(30000)
+        out, err = run("append", store, "a", "-o", "segment.bytes=256KiB", "--print-offsets", stdin=data, expect=NO_SPACE)
+        assert store in err and "space" in err.lower(), err
+        kept = len(out.split())
+        lines = data.splitlines(keepends=True)
+        assert read(store, "a") == b"".join(lines[:kept])  # reads go on
+        worked_off(store, b"".join(lines[:kept]))
+
+
+def full_store(mountpoint, lines, free, reserve="kept"):
+    """Nothing is uploaded yet, and `free` bytes are left. `reserve`: "kept", "lost", or "refused" for good."""
+    store = os.path.join(mountpoint, "s")
+    silent("init", store)
+    silent("create", store, "a", "-o", "segment.bytes=256KiB")
+    away = os.path.join(mountpoint, "away")
+    os.rename(os.path.join(store, "cold"), away)
+    run("append", store, "a", stdin=lines)
+    os.rename(away, os.path.join(store, "cold"))
+    if reserve != "kept":
+        os.unlink(os.path.join(store, "reserve"))
+    if reserve == "refused":
+        os.mkdir(os.path.join(store, "reserve"))
+    leave_free(mountpoint, free)
+    return store
+
+
+def test_a_disk_without_a_byte_left_is_worked_off_with_what_was_held_back(d):
+    data = noise_lines(4000)
+    for free in (0, 4096, 60000, 144 * 1024, 148 * 1024, 152 * 1024, 300 * 1024):
+        with small_disk(d, "6m") as mountpoint:
+            store = full_store(mountpoint, data, free)
+            held = os.stat(os.path.join(store, "reserve")).st_blocks * 512
+            assert held > 300 * 1024, held
+            worked_off(store, data)
+            # And for the next time it is held back again.
+            assert os.stat(os.path.join(store, "reserve")).st_blocks * 512 == held
+
+
+def test_room_for_one_object_and_its_root_is_enough(d):
+    # Objects are of up to 150 KiB, a root of a page in the bucket and one here, beside the old ones. Two objects sent
+    # at once each lack the room that the other has taken; a batch of them can leave none for its root.
+    data = noise_lines(4000)
+    for reserve in ("lost", "refused"):
+        for free in (196, 216, 296, 304, 350, 440, 456):
+            with small_disk(d, "6m") as mountpoint:
+                worked_off(full_store(mountpoint, data, free * 1024, reserve), data)
+
+
+def test_where_not_even_one_object_has_room_nothing_is_lost(d):
+    data = noise_lines(2000)
+    with small_disk(d, "6m") as mountpoint:
+        store = full_store(mountpoint, data, 40 * 1024, "refused")
+        refused(NO_SPACE, "tier", store, "--seal", "--evict", naming=[store, "the disk is full"])
+        assert read(store, "a") == data
+        os.unlink(os.path.join(mountpoint, "filler"))
+        worked_off(store, data)
 
 
 def test_output_that_cannot_be_written(d):

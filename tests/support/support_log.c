@@ -40,6 +40,7 @@ struct varve_store_options support_store_options(struct support_env *e)
         .threads = 1,
         .no_background = true,
         .cache_bytes = 1024 * 1024,
+        .reserve_bytes = 256 * 1024,
     };
 }
 

@@ -18,7 +18,8 @@
 #define SUPPORT_LOG_TIME INT64_C(1600000000000)
 #define SUPPORT_LOG_VALUE_SIZE_MAX 160
 
-/* Messages go to the environment's logger; one worker, no background, a block cache of 1 MiB. */
+/* Messages go to the environment's logger; one worker, no background, a block cache of 1 MiB,
+ * a reserve of 256 KiB. */
 struct varve_store_options support_store_options(struct support_env *e);
 
 /* "<root>/store", or a part of it by its name there: "cold", "logs/a/@". */

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/error.h"
+#include "base/thread.h"
 #include "tests/support/file.h"
 #include "tests/support/support_tiering.h"
 
@@ -619,6 +620,197 @@ static void a_damaged_object_is_replaced_from_the_hot_copy(void **state)
     support_tiering_deinit(&r);
 }
 
+/* A disk that both tiers share, in units of its own: a hot segment has 6, an object 4, and a root
+ * needs 1 beside the one it replaces. */
+#define DISK_SEGMENT 6
+#define DISK_OBJECT 4
+#define DISK_ROOT 1
+
+struct shared_disk {
+    struct support_tiering *r;
+    int size;
+    int objects;
+    int held; /* back, for when there is no room */
+    unsigned asked;
+    unsigned asked_for_root;
+};
+
+static int disk_room(const struct shared_disk *d)
+{
+    struct hot_range range;
+
+    hot_set_range(d->r->hot, &range);
+    return d->size - d->held - d->objects * DISK_OBJECT - (int)range.segments * DISK_SEGMENT;
+}
+
+static int put_on_disk(void *ctx, enum cold_op op, const char *key, bool after)
+{
+    struct shared_disk *d = ctx;
+
+    if (op != COLD_OP_PUT)
+        return 0;
+    if (!is_segment(key))
+        return !after && disk_room(d) < DISK_ROOT ? VARVE_E_NO_SPACE : 0;
+    if (after)
+        d->objects++;
+    return !after && disk_room(d) < DISK_OBJECT ? VARVE_E_NO_SPACE : 0;
+}
+
+static bool give_disk(void *ctx, uint64_t keep)
+{
+    struct shared_disk *d = ctx;
+    int left = keep > 0 ? DISK_ROOT : 0, given = d->held - left;
+
+    d->asked++;
+    d->asked_for_root += keep == 0;
+    if (given <= 0)
+        return false;
+    d->held = left;
+    return true;
+}
+
+/* Six sealed segments and the active one on a disk with `room` left and `held` held back. */
+static int run_on_disk(struct support_env *e, struct shared_disk *d, int room, int held,
+                       uint64_t room_held, bool evict)
+{
+    struct support_tiering r;
+    struct tiering_run run = {.seal = true,
+                              .evict = evict,
+                              .give_room = give_disk,
+                              .give_room_ctx = d,
+                              .room_held = room_held};
+    struct hot_range range;
+    int rc;
+
+    support_tiering_init(&r, e);
+    open_ok(&r);
+    support_tiering_fill(&r, 6);
+    *d = (struct shared_disk){.r = &r, .held = held};
+    hot_set_range(r.hot, &range);
+    /* Sealing makes one more, empty: no units, but it is counted. */
+    d->size = held + room + ((int)range.segments + 1) * DISK_SEGMENT;
+    r.faulty.fault = put_on_disk;
+    r.faulty.ctx = d;
+    rc = tiering_log_run(r.t, &run, NULL);
+    hot_set_range(r.hot, &range);
+    assert_int_equal(range.floor == range.end, rc == 0 && evict);
+    r.faulty.fault = NULL;
+    support_tiering_check(&r);
+    d->r = NULL;
+    support_tiering_deinit(&r);
+    return rc;
+}
+
+static void a_full_disk_is_worked_off_from_room_for_one_object_and_a_root(void **state)
+{
+    struct shared_disk d;
+
+    assert_int_equal(run_on_disk(*state, &d, DISK_OBJECT + DISK_ROOT, 0, 0, true), 0);
+    assert_int_equal(d.objects, 7);
+    assert_int_equal(d.asked, 0);
+}
+
+static void a_batch_that_filled_the_disk_has_its_root_written_with_what_is_held(void **state)
+{
+    struct shared_disk d;
+
+    assert_int_equal(run_on_disk(*state, &d, 2 * DISK_OBJECT, DISK_ROOT, UINT64_MAX, true), 0);
+    assert_int_equal(d.objects, 7);
+    assert_true(d.asked_for_root > 0);
+    assert_int_equal(d.held, 0);
+}
+
+static void without_any_room_what_is_held_serves_one_object_after_the_other(void **state)
+{
+    struct shared_disk d;
+
+    assert_int_equal(run_on_disk(*state, &d, 0, DISK_OBJECT + DISK_ROOT, UINT64_MAX, true), 0);
+    assert_int_equal(d.objects, 7);
+    assert_int_equal(d.asked,
+                     2); /* the first object, then its root; evicting has made room since */
+    assert_int_equal(d.asked_for_root, 1);
+}
+
+static void what_cannot_be_worked_off_ends_and_is_whole(void **state)
+{
+    struct shared_disk d;
+
+    assert_int_equal(run_on_disk(*state, &d, DISK_OBJECT - 1, DISK_ROOT, UINT64_MAX, true),
+                     VARVE_E_NO_SPACE);
+    assert_int_equal(d.objects, 0);
+    assert_int_equal(d.held, DISK_ROOT);
+}
+
+/* Two objects on their way at once: the first finds no room once the second has taken it. */
+struct race {
+    struct base_mutex lock;
+    struct base_cond changed;
+    bool second_stored;
+    bool first_failed;
+};
+
+static int second_is_faster(void *ctx, enum cold_op op, const char *key, bool after)
+{
+    struct race *race = ctx;
+    int rc = 0;
+
+    if (op != COLD_OP_PUT || !is_segment(key))
+        return 0;
+    base_mutex_lock(&race->lock);
+    if (!strstr(key, "/00000000000000000000-")) {
+        race->second_stored = race->second_stored || after;
+        base_cond_broadcast(&race->changed);
+    } else if (!race->first_failed) {
+        while (!race->second_stored)
+            base_cond_wait(&race->changed, &race->lock);
+        race->first_failed = true;
+        rc = VARVE_E_NO_SPACE;
+    }
+    base_mutex_unlock(&race->lock);
+    return rc;
+}
+
+static void an_object_stored_behind_one_that_found_no_room_gives_its_room_back(void **state)
+{
+    struct support_tiering r;
+    struct race race = {0};
+    struct tiering_run run = {.seal = true, .evict = true};
+    unsigned orphans;
+
+    base_mutex_init(&race.lock);
+    base_cond_init(&race.changed);
+    support_tiering_init(&r, *state);
+    r.threads = 2;
+    open_ok(&r);
+    r.faulty.fault = second_is_faster;
+    r.faulty.ctx = &race;
+    support_tiering_fill(&r, 4);
+    assert_int_equal(support_tiering_step(&r), VARVE_E_NO_SPACE);
+    assert_true(race.second_stored);
+    assert_int_equal(committed(&r), 0);
+    assert_int_equal(support_tiering_objects(&r, &orphans), 0);
+    assert_int_equal(tiering_log_run(r.t, &run, NULL), 0);
+    assert_int_equal(run.uploaded_segments, run.evicted_segments);
+    support_tiering_objects(&r, &orphans);
+    assert_int_equal(orphans, 0);
+    support_tiering_check(&r);
+    support_tiering_deinit(&r);
+    base_cond_deinit(&race.changed);
+    base_mutex_deinit(&race.lock);
+}
+
+/* Nothing would come of it but a disk that is fuller. */
+static void a_run_that_does_not_evict_is_given_nothing(void **state)
+{
+    struct shared_disk d;
+
+    assert_int_equal(run_on_disk(*state, &d, 2 * DISK_OBJECT + DISK_ROOT, 100, UINT64_MAX, false),
+                     VARVE_E_NO_SPACE);
+    assert_int_equal(d.objects, 2);
+    assert_int_equal(d.asked, 0);
+    assert_int_equal(d.held, 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -643,6 +835,12 @@ int main(void)
         support_env_test(a_pinned_segment_stays_and_goes_later),
         support_env_test(objects_before_the_root_and_the_root_before_unlinking),
         support_env_test(a_damaged_object_is_replaced_from_the_hot_copy),
+        support_env_test(a_full_disk_is_worked_off_from_room_for_one_object_and_a_root),
+        support_env_test(a_batch_that_filled_the_disk_has_its_root_written_with_what_is_held),
+        support_env_test(without_any_room_what_is_held_serves_one_object_after_the_other),
+        support_env_test(what_cannot_be_worked_off_ends_and_is_whole),
+        support_env_test(an_object_stored_behind_one_that_found_no_room_gives_its_room_back),
+        support_env_test(a_run_that_does_not_evict_is_given_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
