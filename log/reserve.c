@@ -107,6 +107,7 @@ static bool give_file(struct log_reserve *r, uint64_t keep)
     keep = (keep + RESERVE_GRAIN - 1) / RESERVE_GRAIN * RESERVE_GRAIN;
     base_mutex_lock(&r->lock);
     if (r->fd >= 0 && r->held > keep && r->io->ftruncate(r->io->ctx, r->fd, (int64_t)keep) == 0) {
+        r->lent += r->held - keep;
         r->held = keep;
         given = true;
     }
@@ -126,11 +127,12 @@ bool log_reserve_give(struct log_reserve *r, uint64_t keep)
     return given || give_file(r, keep);
 }
 
-uint64_t log_reserve_held(struct log_reserve *r)
+uint64_t log_reserve_held(struct log_reserve *r, uint64_t bytes)
 {
-    uint64_t held;
+    uint64_t held, free_bytes, total;
 
-    if (!r->cold_here)
+    if (!r->cold_here ||
+        (r->io->disk_free(r->io->ctx, r->dir, &free_bytes, &total) == 0 && free_bytes > bytes))
         return UINT64_MAX;
     base_mutex_lock(&r->lock);
     held = r->held;
@@ -138,15 +140,17 @@ uint64_t log_reserve_held(struct log_reserve *r)
     return held;
 }
 
+/* No more than was given: what else is free on a disk that is nearly full is for appends. */
 void log_reserve_refill(struct log_reserve *r)
 {
-    uint64_t free_bytes, total;
+    uint64_t free_bytes, total, had;
 
-    if (r->fd < 0)
-        return;
     base_mutex_lock(&r->lock);
-    if (r->held < r->wanted && r->io->disk_free(r->io->ctx, r->dir, &free_bytes, &total) == 0 &&
+    had = r->held;
+    if (r->fd >= 0 && r->lent > 0 &&
+        r->io->disk_free(r->io->ctx, r->dir, &free_bytes, &total) == 0 &&
         free_bytes > LOG_RESERVE_SLACK_BYTES)
-        grow_locked(r, smaller(r->wanted, r->held + free_bytes - LOG_RESERVE_SLACK_BYTES));
+        grow_locked(r, had + smaller(r->lent, free_bytes - LOG_RESERVE_SLACK_BYTES));
+    r->lent -= r->held - had;
     base_mutex_unlock(&r->lock);
 }

@@ -36,8 +36,9 @@ struct log_reserve {
     bool cold_here; /* objects go to this disk too */
     uint64_t wanted;
     struct cold_cache *caches[2]; /* the store's */
-    struct base_mutex lock;       /* protects `held` and the file */
+    struct base_mutex lock;       /* protects the rest, and the file */
     uint64_t held;
+    uint64_t lent; /* given, and not taken back yet */
 };
 
 /* Holds nothing; for a store that does not write. */
@@ -58,8 +59,9 @@ void log_reserve_deinit(struct log_reserve *r);
  */
 bool log_reserve_give(struct log_reserve *r, uint64_t keep);
 
-/* How much the file holds; UINT64_MAX where objects go to another disk and leave this one alone. */
-uint64_t log_reserve_held(struct log_reserve *r);
+/* How much the file holds; UINT64_MAX where `bytes` more find room on the disk anyway, or go to
+ * another. */
+uint64_t log_reserve_held(struct log_reserve *r, uint64_t bytes);
 
 /* Takes back what was given of the file, as far as there is room again. */
 void log_reserve_refill(struct log_reserve *r);

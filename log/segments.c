@@ -314,11 +314,13 @@ int varve_log_tier(struct varve_log *log, struct varve_tier_options *options,
 {
     struct varve_tier_options o;
     struct tiering_run run;
+    struct hot_range local;
     int r = log_store_check_writable(log->store, err);
 
     if (r < 0)
         return log_context(log, r, err);
     log_options_copy(&o, sizeof(o), options);
+    hot_set_range(log->hot, &local);
     run = (struct tiering_run){
         .seal = o.seal,
         .evict = o.evict,
@@ -326,7 +328,8 @@ int varve_log_tier(struct varve_log *log, struct varve_tier_options *options,
         .progress_ctx = o.progress_ctx,
         .give_room = tier_give_room,
         .give_room_ctx = &log->store->reserve,
-        .room_held = log_reserve_held(&log->store->reserve),
+        .room_held = log_reserve_held(&log->store->reserve,
+                                      local.bytes + local.bytes / 8 + LOG_RESERVE_ROOT_BYTES),
     };
     r = tiering_log_run(log->tiering, &run, err);
     log_reserve_refill(&log->store->reserve);

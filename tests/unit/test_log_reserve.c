@@ -39,7 +39,7 @@ static void it_holds_blocks_from_the_first_open_for_writing_on(void **state)
     struct varve_store *store = open_with(e, 512 * KIB);
 
     assert_true(blocks_of(support_store_path(e, "reserve")) >= 512 * KIB);
-    assert_int_equal(log_reserve_held(&store->reserve), 512 * KIB);
+    assert_int_equal(log_reserve_held(&store->reserve, UINT64_MAX), 512 * KIB);
     varve_store_close(store);
     assert_true(blocks_of(support_store_path(e, "reserve")) >= 512 * KIB);
 
@@ -133,22 +133,26 @@ static void it_keeps_what_a_root_needs_until_a_root_asks(void **state)
     disk_init(&d, 64 * MIB, 64 * MIB);
     assert_int_equal(held_on(e, &d, &r, store->segments), 4 * MIB);
     assert_true(log_reserve_give(&r, 50000));
-    assert_int_equal(log_reserve_held(&r), 53248); /* whole pages */
+    assert_int_equal(log_reserve_held(&r, UINT64_MAX), 53248); /* whole pages */
+    assert_int_equal(log_reserve_held(&r, 1000), UINT64_MAX);  /* so much has room anyway */
     assert_false(log_reserve_give(&r, 50000));
     assert_true(log_reserve_give(&r, 0));
-    assert_int_equal(log_reserve_held(&r), 0);
+    assert_int_equal(log_reserve_held(&r, UINT64_MAX), 0);
     assert_false(log_reserve_give(&r, 0));
     assert_int_equal(blocks_of(support_store_path(e, "reserve")), 0);
 
     d.free_bytes = LOG_RESERVE_SLACK_BYTES;
     log_reserve_refill(&r);
-    assert_int_equal(log_reserve_held(&r), 0);
+    assert_int_equal(log_reserve_held(&r, UINT64_MAX), 0);
     d.free_bytes = MIB;
     log_reserve_refill(&r);
-    assert_int_equal(log_reserve_held(&r), MIB - LOG_RESERVE_SLACK_BYTES);
+    assert_int_equal(log_reserve_held(&r, UINT64_MAX), MIB - LOG_RESERVE_SLACK_BYTES);
     d.free_bytes = 64 * MIB;
     log_reserve_refill(&r);
-    assert_int_equal(log_reserve_held(&r), 4 * MIB);
+    assert_int_equal(log_reserve_held(&r, UINT64_MAX), 4 * MIB);
+    d.total = d.free_bytes = INT64_C(1) << 40; /* nothing was given: nothing more is taken */
+    log_reserve_refill(&r);
+    assert_int_equal(log_reserve_held(&r, UINT64_MAX), 4 * MIB);
     log_reserve_deinit(&r);
     varve_store_close(store);
 }
@@ -167,7 +171,7 @@ static void a_file_system_that_cannot_allocate_has_none(void **state)
     store = open_with(e, 512 * KIB);
     assert_true(support_io_failed(e->io) > 0);
     support_io_fail(e->io, NULL);
-    assert_int_equal(log_reserve_held(&store->reserve), 0);
+    assert_int_equal(log_reserve_held(&store->reserve, UINT64_MAX), 0);
     assert_false(log_reserve_give(&store->reserve, 4096) &&
                  log_reserve_give(&store->reserve, 4096));
     varve_store_close(store);
@@ -184,7 +188,7 @@ static void the_caches_go_first(void **state)
     assert_int_equal(support_log_read(log, 0), 1000);
     assert_true(blocks_of(support_store_path(e, "cache/blocks-0")) > 0);
     assert_true(log_reserve_give(&store->reserve, 4096));
-    assert_int_equal(log_reserve_held(&store->reserve), 512 * KIB);
+    assert_int_equal(log_reserve_held(&store->reserve, UINT64_MAX), 512 * KIB);
     assert_int_equal(blocks_of(support_store_path(e, "cache/blocks-0")), 0);
     assert_int_equal(blocks_of(support_store_path(e, "cache/tables-0")), 0);
     /* Reading goes on without, and what it would have kept takes no room again. */
@@ -192,7 +196,7 @@ static void the_caches_go_first(void **state)
     assert_int_equal(support_log_read(log, 500), 1000);
     assert_int_equal(blocks_of(support_store_path(e, "cache/blocks-0")), 0);
     assert_true(log_reserve_give(&store->reserve, 4096));
-    assert_int_equal(log_reserve_held(&store->reserve), 4096);
+    assert_int_equal(log_reserve_held(&store->reserve, UINT64_MAX), 4096);
     varve_log_close(log);
     varve_store_close(store);
     store = open_with(e, 512 * KIB); /* the next opening makes the cache anew */
