@@ -218,6 +218,14 @@ def running(kind, server):
         with skipping(server.name):
             s3 = kind(server)
         yield s3
+    except varvetest.Skip:
+        raise
+    except Exception:
+        # The logs go with the test's directory.
+        for name in sorted(server.children):
+            print("the end of %s.log of %s:" % (name, server.name))
+            print(server.log_tail(name), flush=True)
+        raise
     finally:
         server.down()
 

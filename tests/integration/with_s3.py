@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Runs a program beside a real S3 server and a new bucket: with_s3.py minio|rgw PROGRAM [ARGUMENT...]
 
-The program finds in its environment S3_ENDPOINT, S3_TLS_ENDPOINT, S3_CA_FILE, S3_VHOST, S3_BUCKET, S3_URL (the bucket as
-a cold tier), S3_VERSIONED_BUCKET, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, and VARVE_TEST_COLD_URL, by
-which the conformance suite is told its store. The exit code is the program's; 77 where the server cannot be had.
+The program finds in its environment S3_ENDPOINT, S3_TLS_ENDPOINT, S3_CA_FILE, S3_VHOST, S3_BUCKET, S3_URL (the bucket
+as a cold tier), S3_VERSIONED_BUCKET, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, and VARVE_TEST_COLD_URL,
+by which the conformance suite is told its store. The exit code is the program's; 77 where the server cannot be had.
 """
 
 import os

@@ -147,7 +147,8 @@ def make_certificates(directory):
         return ca, cert, key
     if not shutil.which("openssl"):
         raise Unavailable("openssl is not installed")
-    request = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "3650"]
+    request = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+               "-days", "3650"]
     names = "subjectAltName=DNS:%s,DNS:*.%s,DNS:localhost,IP:127.0.0.1" % (VHOST, VHOST)
     for args in (["-keyout", ca_key, "-out", ca, "-subj", "/CN=varve test CA"],
                  ["-keyout", key, "-out", cert, "-subj", "/CN=" + VHOST, "-CA", ca, "-CAkey", ca_key,
@@ -212,12 +213,15 @@ class Server:
             if child.poll() is not None:
                 self.raise_from_log(name, "%s ended with status %d" % (name, child.returncode))
 
-    def raise_from_log(self, name, what):
+    def log_tail(self, name):
         try:
             with open(self.log_path(name), encoding="utf-8", errors="replace") as f:
-                tail = f.read()[-3000:]
+                return f.read()[-3000:]
         except OSError:
-            tail = ""
+            return ""
+
+    def raise_from_log(self, name, what):
+        tail = self.log_tail(name)
         kind = PortTaken if PORT_TAKEN.search(tail) else Failed
         raise kind("%s: %s; the end of %s:\n%s" % (self.name, what, self.log_path(name), tail))
 
