@@ -33,6 +33,14 @@ static int64_t system_mono_ns(void *ctx)
     return (int64_t)ts.tv_sec * NS_PER_S + ts.tv_nsec;
 }
 
+static int64_t system_boot_ns(void *ctx)
+{
+    struct timespec ts = now(CLOCK_BOOTTIME);
+
+    (void)ctx;
+    return (int64_t)ts.tv_sec * NS_PER_S + ts.tv_nsec;
+}
+
 static void system_sleep_ns(void *ctx, int64_t ns)
 {
     struct timespec left = {.tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S)};
@@ -47,5 +55,6 @@ static void system_sleep_ns(void *ctx, int64_t ns)
 const struct base_clock base_clock_system = {
     .wall_ms = system_wall_ms,
     .mono_ns = system_mono_ns,
+    .boot_ns = system_boot_ns,
     .sleep_ns = system_sleep_ns,
 };

@@ -6,8 +6,10 @@
 
 struct base_clock {
     void *ctx;
-    int64_t (*wall_ms)(void *ctx);           /* ms since 1970 UTC; may jump */
-    int64_t (*mono_ns)(void *ctx);           /* monotonic ns */
+    int64_t (*wall_ms)(void *ctx); /* ms since 1970 UTC; may jump */
+    int64_t (*mono_ns)(void *ctx); /* monotonic ns */
+    int64_t (*boot_ns)(void *ctx); /* likewise, and goes on while the machine is suspended: for what
+                                      runs out elsewhere meanwhile */
     void (*sleep_ns)(void *ctx, int64_t ns); /* for pacing; waits for events use base_cond */
 };
 

@@ -43,8 +43,7 @@ int cold_manifest_read_root(struct cold_store *meta, const char *log_name, void 
     return rc < 0 ? base_error_context(err, rc, "root of %s", log_name) : 0;
 }
 
-/* Could the write have happened all the same? Not when it was never tried or was refused. */
-static bool is_outcome_unknown(int rc)
+bool cold_manifest_outcome_unknown(int rc)
 {
     return rc == VARVE_E_PRECONDITION || rc == VARVE_E_STORE || rc == VARVE_E_TIMEOUT ||
            rc == VARVE_E_CORRUPT || rc == VARVE_E_IO || rc == VARVE_E_NO_MEMORY;
@@ -95,7 +94,7 @@ static int write_root(struct cold_store *meta, const char *log_name, const void 
         return rc;
     rc = cold_store_put(meta, key, &body, 1, &how, ret_etag, err);
     free(key);
-    if (!is_outcome_unknown(rc))
+    if (!cold_manifest_outcome_unknown(rc))
         return rc;
     found = root_is_ours(meta, log_name, &ours.write_id, ret_etag, &back);
     if (found > 0)
@@ -290,7 +289,7 @@ int cold_identity_create(struct cold_store *meta, const struct base_id *id, int6
     body = iov_of(text, size);
     rc = cold_store_put(meta, COLD_IDENTITY_KEY, &body, 1, &how, NULL, err);
     free(text);
-    if (!is_outcome_unknown(rc))
+    if (!cold_manifest_outcome_unknown(rc))
         return rc;
     read = cold_identity_read(meta, &there, &back);
     if (read == 0 && base_id_equal(&there, id))

@@ -35,6 +35,10 @@ struct cold_manifest_loader {
 void cold_manifest_loader_init(struct cold_manifest_loader *l, struct cold_store *meta,
                                const char *log_name, const struct base_id *log_id);
 
+/* After a conditional write: could it have happened all the same? Then what is there tells (I7).
+ * Not when it was never tried, or was refused. */
+bool cold_manifest_outcome_unknown(int rc);
+
 /*
  * The store's identity object, `varve-store`: settings text (base/text.h) with `id`, `created`.
  * Read (VARVE_E_NOT_FOUND: none), or made if-absent (VARVE_E_EXISTS: another store's is there).

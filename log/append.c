@@ -17,6 +17,29 @@ static int append_allowed(struct varve_log *log, struct varve_error *err)
         return log_store_check_writable(log->store, err);
     if (tiering_log_fenced(log->tiering)) /* I6: a writer that met a higher epoch stops at once */
         return tiering_log_check(log->tiering, err);
+    return log->store->lease ? tiering_lease_wait(log->store->lease, err) : 0;
+}
+
+/*
+ * In lease mode, behind the write and the sync and in front of the acknowledgement: the process may
+ * have been stopped in between for any time (I6). What is refused here is in the log all the same
+ * unless the log was taken over, so it is not to be sent again blindly: not retriable.
+ */
+static int append_confirm(struct varve_log *log, struct varve_error *err)
+{
+    int r;
+
+    if (!log->store->lease)
+        return 0;
+    r = tiering_log_check(log->tiering, err);
+    if (r == 0)
+        r = tiering_lease_wait(log->store->lease,
+                               err); /* last: nothing may come behind the clock */
+    if (r < 0) {
+        if (err)
+            err->retriable = false;
+        return base_error_context(err, r, "written, but not acknowledged");
+    }
     return 0;
 }
 
@@ -55,9 +78,10 @@ static int append_checked(struct varve_log *log, const void *data, const struct 
     append_wake_tierer(log);
     atomic_fetch_add_explicit(&log->store->appended_batches, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&log->store->appended_bytes, b->size, memory_order_relaxed);
-    if (ret_base_offset)
+    r = append_confirm(log, err);
+    if (r == 0 && ret_base_offset)
         *ret_base_offset = base;
-    return 0;
+    return r;
 }
 
 int varve_log_append(struct varve_log *log, struct varve_batch *batch, int64_t *ret_base_offset,
@@ -126,6 +150,8 @@ int varve_log_sync(struct varve_log *log, struct varve_error *err)
         r = hot_set_sync(log->hot, err);
     if (r == 0)
         r = tiering_log_check(log->tiering, err);
+    if (r == 0)
+        r = append_confirm(log, err);
     return r < 0 ? log_context(log, r, err) : 0;
 }
 

@@ -1,11 +1,11 @@
 /*
  * Opening and closing a log.
  *
- * For writing, in this order: the local manifest; the bucket's root is compared with it and decides
- * who owns the log (tiering_log_open, I6); the hot segments are recovered, to start at n when there
- * are none; both are reconciled (tiering_log_attach, I13); only then is the log in the store's list
- * and its background work begins. For reading nothing is changed and the bucket is asked only for
- * what the local copy lacks.
+ * For writing, in this order: in lease mode the lease; the local manifest; the bucket's root is
+ * compared with it and decides who owns the log (tiering_log_open, I6); the hot segments are
+ * recovered, to start at n when there are none; both are reconciled (tiering_log_attach, I13); only
+ * then is the log in the store's list and its background work begins. For reading nothing is
+ * changed and the bucket is asked only for what the local copy lacks.
  */
 #include "log/log.h"
 
@@ -388,12 +388,15 @@ static int log_open_writing(struct varve_log *log, const struct varve_log_option
         .rate = s->rate,
         .event = log_event,
         .event_ctx = log,
+        .confirmed_only = s->lease != NULL,
     };
     struct varve_error why = {0};
     int r;
 
     log_config_policy(&log->config, &options.policy);
     r = log_open_dir(log, err);
+    if (r == 0 && s->lease) /* before the root is read: see tiering/lease.h */
+        r = tiering_lease_claim(s->lease, err);
     if (r < 0)
         return r;
     r = log_open_tiers(log, o->durability, s->take_over || o->take_over, &options, &why);

@@ -12,8 +12,8 @@ enum setting_kind { SETTING_BYTES, SETTING_MS };
 struct setting {
     const char *name;
     enum setting_kind kind;
-    size_t field; /* offsetof the int64_t in struct log_settings */
-    int64_t fallback;
+    size_t field;     /* offsetof the int64_t in struct log_settings */
+    int64_t fallback; /* allowed also where it lies below `min` */
     int64_t min;
     int64_t max;
 };
@@ -23,6 +23,7 @@ struct setting {
 
 static const struct setting settings[] = {
     {"cache.bytes", SETTING_BYTES, FIELD(cache_bytes), LOG_CACHE_BYTES_DEFAULT, -1, INT64_MAX},
+    {"lease.ms", SETTING_MS, FIELD(lease_ms), 0, 500, COLD_LEASE_MS_MAX},
     {"owner.check.ms", SETTING_MS, FIELD(owner_check_ms), TIERING_OWNER_CHECK_MS_DEFAULT, 100,
      DAY_MS},
 };
@@ -48,6 +49,11 @@ static bool setting_parse(const struct setting *s, const char *text, int64_t *re
     return base_parse_size(text, ret) || base_parse_i64(text, ret);
 }
 
+static bool setting_allowed(const struct setting *s, int64_t value)
+{
+    return value == s->fallback || (value >= s->min && value <= s->max);
+}
+
 int log_settings_read(const struct base_settings *file, struct log_settings *ret,
                       struct varve_error *err)
 {
@@ -56,7 +62,7 @@ int log_settings_read(const struct base_settings *file, struct log_settings *ret
         const char *text = base_settings_get(file, s->name);
         int64_t value = s->fallback;
 
-        if (text && (!base_parse_i64(text, &value) || value < s->min || value > s->max))
+        if (text && (!base_parse_i64(text, &value) || !setting_allowed(s, value)))
             return base_fail(err, VARVE_E_CORRUPT, "setting %s is \"%.40s\"", s->name, text);
         memcpy((char *)ret + s->field, &value, sizeof(value));
     }
@@ -76,10 +82,10 @@ int log_settings_set(struct base_settings *file, const struct varve_option *opti
     if (!setting_parse(s, option->value, &value))
         return base_fail(err, VARVE_E_INVALID, "setting %s=%.40s: not a %s", s->name, option->value,
                          s->kind == SETTING_MS ? "time (500, 30s, 10m)" : "size (4096, 256MiB)");
-    if (value < s->min || value > s->max)
+    if (!setting_allowed(s, value))
         return base_fail(err, VARVE_E_INVALID,
-                         "setting %s=%.40s: it can be from %" PRId64 " to %" PRId64, s->name,
-                         option->value, s->min, s->max);
+                         "setting %s=%.40s: it can be from %" PRId64 " to %" PRId64 "%s", s->name,
+                         option->value, s->min, s->max, s->fallback < s->min ? ", or 0" : "");
     snprintf(number, sizeof(number), "%" PRId64, value);
     return base_settings_set(file, s->name, number, err);
 }

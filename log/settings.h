@@ -9,6 +9,7 @@
 struct log_settings {
     int64_t cache_bytes;
     int64_t owner_check_ms;
+    int64_t lease_ms; /* 0: no lease mode */
 };
 
 /* The values in force; what the file does not name has its default, what it names wrongly is

@@ -88,20 +88,27 @@ static int open_settings(struct varve_store *s, struct base_settings **ret, stru
     return r;
 }
 
-/* The process as its user knows it, for the one who is refused. Best effort. */
-static void lock_describe(const struct base_io *io, char *buf, size_t size)
+/* The first line of a file of /proc; "" where it cannot be read. */
+static void proc_line(const struct base_io *io, const char *path, char *buf, size_t size)
 {
-    char name[32] = "";
     size_t n = 0;
-    int fd = io->open(io->ctx, "/proc/self/comm", O_RDONLY, 0);
+    int fd = io->open(io->ctx, path, O_RDONLY, 0);
 
     if (fd >= 0) {
-        base_io_pread_some(io, fd, name, sizeof(name) - 1, 0, &n, "/proc/self/comm", NULL);
-        name[n] = '\0';
-        name[strcspn(name, "\n")] = '\0';
+        base_io_pread_some(io, fd, buf, size - 1, 0, &n, path, NULL);
         io->close(io->ctx, fd);
     }
-    snprintf(buf, size, "process %ld (%s)\n", (long)getpid(), name);
+    buf[n] = '\0';
+    buf[strcspn(buf, "\n")] = '\0';
+}
+
+/* The process as its user knows it, for the one who is refused. Best effort. */
+static void process_describe(const struct base_io *io, char *buf, size_t size)
+{
+    char name[32];
+
+    proc_line(io, "/proc/self/comm", name, sizeof(name));
+    snprintf(buf, size, "process %ld (%s)", (long)getpid(), name);
 }
 
 static int open_lock(struct varve_store *s, struct varve_error *err)
@@ -132,7 +139,8 @@ static int open_lock(struct varve_store *s, struct varve_error *err)
         r = base_fail_errno(err, r, "lock %s", file);
         goto out;
     }
-    lock_describe(io, who, sizeof(who));
+    process_describe(io, who, sizeof(who) - 1);
+    strcat(who, "\n");
     r = io->ftruncate(io->ctx, s->lock_fd, 0);
     if (r < 0)
         r = base_fail_errno(err, r, "write %s", file);
@@ -168,6 +176,35 @@ static int open_cold(struct varve_store *s, const char *cold, const char *cold_m
         free(url);
     }
     return r;
+}
+
+/*
+ * The lease's holder is described by the process, and placed by what its flock proves: on one boot
+ * of one machine two processes never hold the lock of one file at the same time.
+ */
+static int open_lease(struct varve_store *s, struct varve_error *err)
+{
+    const struct base_io *io = s->env.io;
+    char boot[40], host[48], process[64], place[COLD_LEASE_TEXT_SIZE], who[COLD_LEASE_TEXT_SIZE];
+    struct tiering_lease_options options = {.meta = s->meta,
+                                            .store_id = s->id,
+                                            .duration_ms = s->settings.lease_ms,
+                                            .place = place,
+                                            .process = who};
+    struct stat st;
+    int r = io->fstat(io->ctx, s->lock_fd, &st);
+
+    if (r < 0)
+        return base_fail_errno(err, r, "stat %s/lock", s->path);
+    proc_line(io, "/proc/sys/kernel/random/boot_id", boot, sizeof(boot));
+    proc_line(io, "/proc/sys/kernel/hostname", host, sizeof(host));
+    if (!boot[0]) /* then nobody is known to be of the same place */
+        snprintf(boot, sizeof(boot), "%016llx", (unsigned long long)base_random_u64(s->env.random));
+    process_describe(io, process, sizeof(process));
+    snprintf(place, sizeof(place), "%s:%llu:%llu", boot, (unsigned long long)st.st_dev,
+             (unsigned long long)st.st_ino);
+    snprintf(who, sizeof(who), "%s on %s", process, host[0] ? host : "an unknown host");
+    return tiering_lease_new(&s->env, &options, &s->lease, err);
 }
 
 static unsigned open_threads(const struct varve_store_options *o)
@@ -238,6 +275,8 @@ static int open_directory(struct varve_store *s, const struct varve_store_option
     if (r == 0)
         r = open_cold(s, base_settings_get(settings, "cold"),
                       base_settings_get(settings, "cold.meta"), err);
+    if (r == 0 && !s->read_only && s->settings.lease_ms > 0)
+        r = open_lease(s, err);
     if (r == 0)
         r = open_engine(s, o, o->cache_bytes ? o->cache_bytes : s->settings.cache_bytes, err);
     if (r == 0 && !s->read_only)
@@ -330,6 +369,7 @@ struct varve_store *varve_store_close(struct varve_store *s)
     cold_cache_close(s->blocks);
     cold_cache_close(s->tables);
     tiering_rate_free(s->rate);
+    tiering_lease_free(s->lease);
     if (s->meta != s->segments)
         cold_store_close(s->meta);
     cold_store_close(s->segments);

@@ -12,6 +12,7 @@
 #include "cold/store.h"
 #include "log/reserve.h"
 #include "log/settings.h"
+#include "tiering/lease.h"
 #include "tiering/tiering.h"
 
 #define LOG_STORE_MAGIC "varve-store"
@@ -45,6 +46,7 @@ struct varve_store {
     struct tiering_rate *rate;
     struct tiering_scheduler *scheduler; /* NULL without background work */
     struct tiering_guard *guard;         /* likewise */
+    struct tiering_lease *lease;         /* NULL but in lease mode, when open for writing */
     struct log_settings settings;        /* as of opening */
 
     void (*message)(void *ctx, int level, const char *text);

@@ -19,6 +19,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "tiering/lease.h"
 #include "tiering/state.h"
 
 /* When the owner last wrote the root, by the store's clock; "" when that cannot be asked. */
@@ -142,7 +143,9 @@ int tiering_log_look(struct tiering_log *t, bool hard, struct varve_error *err)
 
 #define TAKE_OVER_TRIES 32 /* writes of a live owner that may come in between */
 
-static int take_over_write(struct tiering_log *t, struct index_edit *edit, struct varve_error *err)
+static int take_over_write(struct tiering_log *t, struct index_edit *edit,
+                           const struct base_id *old_owner,
+                           const struct tiering_lease_watch *watched, struct varve_error *err)
 {
     const struct index_edit_page *pages;
     struct cold_etag etag;
@@ -157,21 +160,33 @@ static int take_over_write(struct tiering_log *t, struct index_edit *edit, struc
     if (rc == 0) /* O2 */
         rc = cold_manifest_write(t->o.meta, t->log_name, &t->log_id, data, size, pages, count,
                                  &t->etag, &etag, err);
+    if (rc == 0) /* O3 */
+        rc = tiering_lease_end(t->env, t->o.meta, old_owner, &t->o.store_id, watched, err);
     if (rc < 0)
         return rc;
     return tiering_root_keep(t, data, size, pages, count, &etag, err); /* O4 */
 }
 
-static int take_over_once(struct tiering_log *t, struct varve_error *err)
+static int take_over_once(struct tiering_log *t, const struct base_id *old_owner,
+                          const struct tiering_lease_watch *watched, struct varve_error *err)
 {
     struct index_edit *edit;
     int rc = index_edit_new(t->o.manifest, &edit, err);
 
     if (rc < 0)
         return rc;
-    rc = take_over_write(t, edit, err);
+    rc = take_over_write(t, edit, old_owner, watched, err);
     index_edit_free(edit);
     return rc;
+}
+
+int tiering_owner_finish(struct tiering_log *t, const struct base_id *old_owner,
+                         struct varve_error *err)
+{
+    const struct tiering_lease_watch none = {0};
+    int rc = tiering_lease_end(t->env, t->o.meta, old_owner, &t->o.store_id, &none, err);
+
+    return rc < 0 ? base_error_context(err, rc, "end the take-over of log %s", t->log_name) : 0;
 }
 
 /* Somebody's write came in between. The old owner's own makes us try again from it. */
@@ -202,16 +217,19 @@ static int take_over_reread(struct tiering_log *t, const struct index_root *seen
 int tiering_owner_take_over(struct tiering_log *t, struct varve_error *err)
 {
     char owner[BASE_ID_TEXT_SIZE];
+    struct tiering_lease_watch watched;
     struct index_root seen;
     int rc = tiering_root_get(t, &seen, err);
 
+    if (rc == 0) /* O1 */
+        rc = tiering_lease_watch(t->env, t->o.meta, &seen.owner, &watched, err);
     if (rc < 0)
-        return rc;
+        return base_error_context(err, rc, "take over log %s", t->log_name);
     rc = VARVE_E_PRECONDITION;
     for (unsigned i = 0; rc == VARVE_E_PRECONDITION && i < TAKE_OVER_TRIES; i++) {
         rc = i > 0 ? take_over_reread(t, &seen, err) : 0;
         if (rc == 0)
-            rc = take_over_once(t, err);
+            rc = take_over_once(t, &seen.owner, &watched, err);
     }
     if (rc == VARVE_E_PRECONDITION)
         return base_fail_retriable(err, VARVE_E_BUSY,

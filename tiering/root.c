@@ -267,35 +267,49 @@ int tiering_root_write(struct tiering_log *t, struct index_edit *edit, struct va
                                "log %s: an earlier write of the root came in between", t->log_name);
 }
 
+/* The bucket's root beside the local one. *ret_newer: the bucket's is to be installed.
+ * *ret_begun_from: the owner that a take-over of ours, cut short, has replaced; zero: there was
+ * none. */
+static int root_meet_local(struct tiering_log *t, const struct index_root *bucket, bool *ret_newer,
+                           struct base_id *ret_begun_from, struct varve_error *err)
+{
+    struct index_root_pin *pin;
+    const struct index_root *local;
+    int rc = index_manifest_pin(t->o.manifest, &pin, &local, err);
+
+    if (rc < 0)
+        return rc;
+    if (base_id_equal(&local->log_id, &bucket->log_id)) {
+        rc = root_compare(t, bucket, local, ret_newer, err);
+        if (base_id_equal(&bucket->owner, &t->o.store_id) &&
+            !base_id_equal(&local->owner, &t->o.store_id))
+            *ret_begun_from = local->owner;
+    } else {
+        t->foreign_local = true;
+        t->foreign_id = local->log_id;
+    }
+    index_manifest_unpin(pin);
+    return rc;
+}
+
 /* The bucket's root is there and decodes: makes it the local one. */
 static int root_adopt(struct tiering_log *t, const struct index_root *bucket, bool take_over,
                       struct varve_error *err)
 {
-    struct index_root_pin *pin = NULL;
-    const struct index_root *local;
+    struct base_id begun_from = {0};
     bool newer = true;
     int rc;
 
     if (bucket->tombstone)
         return base_fail(err, VARVE_E_NOT_FOUND, "no log %s: it was deleted", t->log_name);
     rc = tiering_owner_check(t, bucket, take_over || t->o.set_aside, err);
-    if (rc < 0)
-        return rc;
-    if (index_manifest_loaded(t->o.manifest)) {
-        rc = index_manifest_pin(t->o.manifest, &pin, &local, err);
-        if (rc < 0)
-            return rc;
-        if (base_id_equal(&local->log_id, &bucket->log_id))
-            rc = root_compare(t, bucket, local, &newer, err);
-        else {
-            t->foreign_local = true;
-            t->foreign_id = local->log_id;
-        }
-        index_manifest_unpin(pin);
-        if (rc < 0)
-            return rc;
+    if (rc == 0 && index_manifest_loaded(t->o.manifest))
+        rc = root_meet_local(t, bucket, &newer, &begun_from, err);
+    if (rc == 0 && !base_id_is_zero(&begun_from)) { /* O4 */
+        t->taking_over = true;
+        rc = tiering_owner_finish(t, &begun_from, err);
     }
-    if (newer)
+    if (rc == 0 && newer)
         rc = root_install(t, bucket->data, bucket->size, err);
     return rc;
 }
@@ -305,8 +319,8 @@ static int root_open_alone(struct tiering_log *t, bool take_over, int failed,
                            struct varve_error *why, struct varve_error *err)
 {
     struct index_root local;
-    bool given_up =
-        failed == VARVE_E_NO_MEMORY || failed == VARVE_E_VERSION || take_over || t->o.set_aside;
+    bool given_up = failed == VARVE_E_NO_MEMORY || failed == VARVE_E_VERSION || take_over ||
+                    t->o.set_aside || t->o.confirmed_only || t->taking_over;
 
     if (given_up || !index_manifest_loaded(t->o.manifest) ||
         tiering_root_get(t, &local, NULL) < 0 || local.tombstone) {

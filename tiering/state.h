@@ -71,6 +71,7 @@ struct tiering_log {
     bool confirmed;        /* the bucket's root is the local one, as far as we know */
     bool root_written;     /* this life has written a root: no write of an earlier one can land */
     uint32_t epoch;        /* constant after opening */
+    bool taking_over;      /* opening ends a take-over, or fails */
     bool foreign_local;    /* the local root was of another log of this name, */
     struct base_id foreign_id; /* this one */
 
@@ -141,6 +142,10 @@ int tiering_owner_judge(struct tiering_log *t, const struct index_root *bucket,
                         struct varve_error *err);
 /* Makes this store the owner of what the local root describes, which is another's. */
 int tiering_owner_take_over(struct tiering_log *t, struct varve_error *err);
+/* A take-over that this store had begun: the bucket's root is ours, the local one still names the
+ * old owner. Ends that one's lease. */
+int tiering_owner_finish(struct tiering_log *t, const struct base_id *old_owner,
+                         struct varve_error *err);
 
 /* upload.c */
 

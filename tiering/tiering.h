@@ -72,7 +72,8 @@ struct tiering_log_options {
     struct base_pool *pool;    /* compression */
     struct tiering_rate *rate; /* may be NULL */
     struct tiering_policy policy;
-    bool set_aside; /* see tiering_log_open */
+    bool set_aside;      /* see tiering_log_open */
+    bool confirmed_only; /* lease mode: without the bucket's root it is not opened */
     void (*event)(void *ctx,
                   const struct tiering_event *event); /* may be NULL; called without locks held */
     void *event_ctx;

@@ -101,7 +101,9 @@ static const char *hint(const struct varve_error *err)
     case VARVE_E_BUSY:
         return "only one process may write; wait for it or end it. Reading needs no lock.";
     case VARVE_E_FENCED:
-        return "another store owns this log; --take-over makes this store its owner.";
+        return strstr(err->msg, "owned by another store")
+                   ? "another store owns this log; --take-over makes this store its owner."
+                   : NULL;
     case VARVE_E_CORRUPT:
         return "varve verify STORE --deep lists all damage; --repair mends what another copy "
                "still holds.";

@@ -227,8 +227,8 @@ const struct tools_command tools_commands[] = {
      .summary = "show or change a log's options, or a store's settings",
      .details =
          "Without NAME=VALUE prints all; a '*' marks those that are not at their default.\n"
-         "Without LOG it is about the store: cache.bytes, owner.check.ms. They are in force\n"
-         "for whoever opens the store next.\n",
+         "Without LOG it is about the store: cache.bytes, lease.ms, owner.check.ms. They are\n"
+         "in force for whoever opens the store next.\n",
      .options = config_options,
      .run = tools_config},
     {.name = "delete",

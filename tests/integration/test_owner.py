@@ -260,6 +260,107 @@ def test_every_changing_command_is_refused_and_takes_over_when_told(d):
     refused(USAGE, "verify", made[0], "--take-over", naming="--repair")
 
 
+# ---- lease mode ----
+
+LEASE_MS = 1500
+
+
+def test_a_paused_writer_that_wakes_after_a_takeover_acknowledges_nothing(d):
+    rounds = 3 if QUICK else 6
+    for i in range(rounds):
+        old, new = stores(d, 2, "-o", "lease.ms=%d" % LEASE_MS)
+        a = Appender(old, "web", "--durability", ["os", "fsync"][i % 2])
+        assert a.acknowledged(b"first") == 0
+        pause = time.monotonic() + random.uniform(0, 1.0)
+        n = 0
+        while time.monotonic() < pause:  # it may be in the middle of anything when it is stopped
+            a.send(b"old %d" % n)
+            n += 1
+            a.poll(0.003)
+        a.p.send_signal(signal.SIGSTOP)
+        stopped = time.monotonic()
+        for _ in range(20):  # these wait in its pipe
+            a.send(b"late")
+        time.sleep(0.2)
+        while a.poll():
+            pass
+        acked = len(a.acked)
+        out, err = run("append", new, "web", "--take-over", "--print-offsets", stdin=b"new\n")
+        waited = time.monotonic() - stopped
+        assert "for the lease of store" in err and "taken over" in err, err
+        assert waited > LEASE_MS / 1000 * 0.6, waited  # it had been renewed a third ago at most
+        assert out == b"0\n", out  # nothing of the old one was uploaded
+        assert not a.poll()
+        a.p.send_signal(signal.SIGCONT)
+        rc, err = a.end()
+        assert rc == BUSY, (rc, err)
+        assert re.search("was ended by store [0-9a-f]{32}", err), err
+        assert len(a.acked) == acked, (acked, a.acked)
+        assert read(new, "web") == b"new\n"
+        run("tier", new, "web", "--seal")
+        refused(BUSY, "append", old, "web", naming="owned by another store")
+        assert read(old, "web") == b"new\n"
+        assert ls(old, "web")["divergent_segments"] > 0
+
+
+def test_a_living_holder_is_not_taken_over_and_a_clean_close_needs_no_wait(d):
+    old, new = stores(d, 2, "-o", "lease.ms=%d" % LEASE_MS)
+    a = Appender(old, "web")
+    assert a.acknowledged(b"one") == 0
+    err = refused(BUSY, "append", new, "web", "--take-over", stdin=b"no\n",
+                  naming=["in lease mode", "process %d (varve)" % a.p.pid, "end that process first"])
+    assert "owned by another store" not in err, err
+    assert a.acknowledged(b"two") == 1  # it has not noticed
+    rc, err = a.end()
+    assert rc == OK and a.acked == [0, 1], (rc, err)
+    began = time.monotonic()
+    out, err = run("append", new, "web", "--take-over", "--print-offsets", stdin=b"new\n")
+    assert "for the lease" not in err, err
+    assert time.monotonic() - began < LEASE_MS / 1000, "it waited"
+
+
+def test_a_killed_holder_starts_again_at_once_and_is_waited_for_by_others(d):
+    old, new = stores(d, 2, "-o", "lease.ms=%d" % LEASE_MS)
+    for k in range(2):
+        a = Appender(old, "web", "--durability", "fsync")
+        assert a.acknowledged(b"line") == k  # the first one's lease is still running
+        a.p.kill()
+        a.p.wait()
+    began = time.monotonic()
+    err = run("append", new, "web", "--take-over", stdin=b"new\n")[1]
+    assert "for the lease of store" in err, err
+    assert time.monotonic() - began >= LEASE_MS / 1000 * 0.6
+    for s in (old, new):
+        assert json.loads(run("config", s, "--json")[0])["lease.ms"]["value"] == str(LEASE_MS)
+
+
+def test_a_holder_whose_store_is_away_blocks_and_goes_on(d):
+    if os.environ.get("VARVE_TEST_COLD_URL"):
+        raise Skip("it moves the cold tier's directory away")
+    s = os.path.join(d, "s")
+    run("init", s, "-o", "lease.ms=600")
+    a = Appender(s, "web")
+    assert a.acknowledged(b"one") == 0
+    os.rename(os.path.join(s, "cold"), os.path.join(s, "away"))
+    time.sleep(0.7)  # the lease runs out; appends wait for it
+    a.send(b"two")
+    time.sleep(0.2)
+    a.poll()
+    assert a.acked == [0], a.acked
+    os.rename(os.path.join(s, "away"), os.path.join(s, "cold"))
+    assert a.acknowledged(b"three") is not None
+    while len(a.acked) < 3:
+        a.poll(0.1)
+    os.rename(os.path.join(s, "cold"), os.path.join(s, "away"))
+    time.sleep(0.7)
+    a.send(b"four")
+    rc, err = a.end()
+    assert rc == RETRIABLE and "could not be confirmed" in err, (rc, err)
+    os.rename(os.path.join(s, "away"), os.path.join(s, "cold"))
+    assert a.acked == [0, 1, 2]
+    assert read(s, "web") == b"one\ntwo\nthree\n"
+
+
 def test_settings_of_a_store_are_shown_and_changed(d):
     s = os.path.join(d, "s")
     refused(USAGE, "init", s, "-o", "owner.check.ms=1", naming="owner.check.ms")

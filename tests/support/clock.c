@@ -12,6 +12,13 @@ static int64_t clock_mono_ns(void *ctx)
     return atomic_load(&((struct support_clock *)ctx)->mono_ns);
 }
 
+static int64_t clock_boot_ns(void *ctx)
+{
+    struct support_clock *c = ctx;
+
+    return atomic_load(&c->mono_ns) + atomic_load(&c->suspended_ns);
+}
+
 /* The wall clock takes the millisecond borders that the monotonic one crosses. */
 static void clock_sleep_ns(void *ctx, int64_t ns)
 {
@@ -30,15 +37,23 @@ void support_clock_init(struct support_clock *c, int64_t wall_ms)
         .ctx = c,
         .wall_ms = clock_wall_ms,
         .mono_ns = clock_mono_ns,
+        .boot_ns = clock_boot_ns,
         .sleep_ns = clock_sleep_ns,
     };
     atomic_init(&c->wall_ms, wall_ms);
     atomic_init(&c->mono_ns, 1000 * NS_PER_MS);
+    atomic_init(&c->suspended_ns, 0);
 }
 
 void support_clock_advance_ms(struct support_clock *c, int64_t ms)
 {
     clock_sleep_ns(c, ms * NS_PER_MS);
+}
+
+void support_clock_suspend_ms(struct support_clock *c, int64_t ms)
+{
+    atomic_fetch_add(&c->suspended_ns, ms * NS_PER_MS);
+    atomic_fetch_add(&c->wall_ms, ms);
 }
 
 void support_clock_set_wall_ms(struct support_clock *c, int64_t wall_ms)

@@ -1,8 +1,10 @@
 /* Ownership as an embedding program sees it: refusals, tails set aside, settings of a store. */
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <setjmp.h>
 
@@ -10,6 +12,7 @@
 
 #include "tests/support/file.h"
 #include "tests/support/support_log.h"
+#include "tiering/lease.h"
 
 /* A second store beside the first, on its cold tier. */
 static const char *second_path(struct support_env *e)
@@ -216,6 +219,173 @@ static void wrong_settings_make_no_store(void **state)
     assert_false(support_file_exists(support_store_path(e, NULL)));
 }
 
+/* ---- lease mode ---- */
+
+static struct varve_store *lease_store_open(struct support_env *e)
+{
+    static const struct varve_option lease = {"lease.ms", "600"};
+    struct varve_store_options options = support_store_options(e);
+
+    options.settings = &lease;
+    options.setting_count = 1;
+    return support_store_open(e, &options);
+}
+
+static struct cold_lease lease_there(struct varve_store *store)
+{
+    struct cold_lease lease = {0};
+    struct cold_etag etag;
+    struct varve_error err;
+
+    support_succeeds(cold_lease_read(store->meta, &store->id, &lease, &etag, &err), &err);
+    return lease;
+}
+
+static void a_lease_is_held_while_logs_are_open_and_released_with_the_store(void **state)
+{
+    struct support_env *e = *state;
+    struct varve_store_options options = support_store_options(e);
+    struct varve_store *store = lease_store_open(e), *reading;
+    struct varve_log *log;
+    struct varve_error err;
+    struct cold_lease lease;
+    char who[32];
+
+    log = support_log_open(store, "x", NULL);
+    support_log_append(log, 3, 5);
+    support_log_tier(log, true, false);
+    support_succeeds(varve_log_sync(log, &err), &err);
+    lease = lease_there(store);
+    assert_int_equal(lease.state, COLD_LEASE_HELD);
+    assert_int_equal(lease.duration_ms, 600);
+    snprintf(who, sizeof(who), "process %ld (", (long)getpid());
+    assert_non_null(strstr(lease.process, who));
+    varve_log_close(log);
+    varve_store_close(store);
+    options.read_only = true; /* readers need none */
+    reading = support_store_open(e, &options);
+    lease = lease_there(reading);
+    assert_int_equal(lease.state, COLD_LEASE_RELEASED);
+    log = support_log_open(reading, "x", NULL);
+    assert_int_equal(support_log_read(log, 0), 15);
+    varve_log_close(log);
+    varve_store_close(reading);
+}
+
+static void an_append_waits_until_its_lease_is_confirmed_again(void **state)
+{
+    struct support_env *e = *state;
+    struct varve_store *store = lease_store_open(e);
+    struct varve_log *log = support_log_open(store, "x", NULL);
+
+    support_log_append(log, 1, 5);
+    support_clock_suspend_ms(&e->clock, 3600000);
+    assert_false(tiering_lease_valid(store->lease));
+    support_log_append(log, 1, 5); /* the thread comes to renew it */
+    assert_true(tiering_lease_valid(store->lease));
+    varve_log_close(log);
+    varve_store_close(store);
+}
+
+/* The process is stopped in the middle of a write or a sync, and meanwhile a take-over ends its
+ * lease. */
+struct pause {
+    struct support_env *e;
+    struct varve_store *store;
+    enum support_io_call at; /* of a segment's file; SUPPORT_IO_ANY: not (any more) */
+};
+
+static void pause_here(void *arg, enum support_io_call call, const char *path)
+{
+    const struct tiering_lease_watch none = {0};
+    struct pause *p = arg;
+    struct base_id by = base_id_new(&p->e->random.seam);
+    size_t n = strlen(path);
+    struct varve_error err;
+
+    if (call != p->at || n < 4 || strcmp(path + n - 4, ".log") != 0)
+        return;
+    p->at = SUPPORT_IO_ANY;
+    support_succeeds(
+        tiering_lease_end(&p->store->env, p->store->meta, &p->store->id, &by, &none, &err), &err);
+    assert_false(tiering_lease_valid(p->store->lease));
+}
+
+static void nothing_is_acknowledged_by(struct support_env *e, enum varve_durability durability,
+                                       enum support_io_call at)
+{
+    struct varve_log_options options = {.size = sizeof(options), .durability = durability};
+    struct varve_record record = {.value = "x", .value_size = 1};
+    struct pause p = {.e = e, .at = SUPPORT_IO_ANY};
+    struct varve_store *store = lease_store_open(e);
+    struct varve_log *log = NULL;
+    struct varve_error err = {0};
+    int64_t offset = -7, end;
+
+    p.store = store;
+    varve_log_close(support_log_open(store, "x", NULL));
+    support_succeeds(varve_log_open(store, "x", &options, &log, &err), &err);
+    support_io_set_hook(e->io, pause_here, &p);
+    support_succeeds(varve_log_append_record(log, &record, NULL, &err), &err);
+    end = support_log_info(log).end_offset;
+    support_logger_expect(e->logger, "was ended by store");
+    p.at = at;
+    support_fails(varve_log_append_record(log, &record, &offset, &err), &err, VARVE_E_FENCED,
+                  "written, but not acknowledged");
+    assert_false(err.retriable);
+    assert_int_equal(p.at, SUPPORT_IO_ANY); /* it did stop there */
+    assert_int_equal(offset, -7);
+    assert_int_equal(support_log_info(log).end_offset, end + 1);
+    /* From now on not even written. */
+    support_fails(varve_log_append_record(log, &record, &offset, &err), &err, VARVE_E_FENCED,
+                  "until the store is opened again");
+    assert_int_equal(support_log_info(log).end_offset, end + 1);
+    support_fails(varve_log_sync(log, &err), &err, VARVE_E_FENCED, NULL);
+    support_io_set_hook(e->io, NULL, NULL);
+    varve_log_close(log);
+    varve_store_close(store);
+    store = lease_store_open(e); /* a new process: the log is still ours */
+    log = support_log_open(store, "x", NULL);
+    support_succeeds(varve_log_append_record(log, &record, &offset, &err), &err);
+    assert_int_equal(offset, end + 1);
+    varve_log_close(log);
+    varve_store_close(store);
+}
+
+static void a_writer_stopped_in_its_write_acknowledges_nothing(void **state)
+{
+    nothing_is_acknowledged_by(*state, VARVE_DURABILITY_OS, SUPPORT_IO_PWRITEV);
+}
+
+static void a_writer_stopped_in_its_sync_acknowledges_nothing(void **state)
+{
+    nothing_is_acknowledged_by(*state, VARVE_DURABILITY_FSYNC, SUPPORT_IO_FDATASYNC);
+}
+
+static void in_lease_mode_a_log_is_not_opened_without_its_bucket(void **state)
+{
+    struct support_env *e = *state;
+    struct varve_store *store = lease_store_open(e);
+    struct varve_log *log = support_log_open(store, "x", NULL);
+    const char *cold = support_store_path(e, "cold"), *away = support_store_path(e, "away");
+    struct varve_error err = {0};
+
+    support_log_append(log, 1, 5);
+    varve_log_close(log);
+    varve_store_close(store);
+    assert_int_equal(rename(cold, away), 0);
+    store = lease_store_open(e);
+    log = NULL;
+    support_fails(varve_log_open(store, "x", NULL, &log, &err), &err, VARVE_E_STORE,
+                  "claim the lease");
+    assert_true(err.retriable);
+    assert_int_equal(rename(away, cold), 0);
+    log = support_log_open(store, "x", NULL);
+    support_log_append(log, 1, 5);
+    varve_log_close(log);
+    varve_store_close(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -224,6 +394,11 @@ int main(void)
         support_env_test(what_is_synced_after_a_take_over_is_not_acknowledged),
         support_env_test(settings_of_a_store_can_be_changed),
         support_env_test(wrong_settings_make_no_store),
+        support_env_test(a_lease_is_held_while_logs_are_open_and_released_with_the_store),
+        support_env_test(an_append_waits_until_its_lease_is_confirmed_again),
+        support_env_test(a_writer_stopped_in_its_write_acknowledges_nothing),
+        support_env_test(a_writer_stopped_in_its_sync_acknowledges_nothing),
+        support_env_test(in_lease_mode_a_log_is_not_opened_without_its_bucket),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
