@@ -50,6 +50,7 @@ static void run_faults(struct fakes3_call *call)
         text = fakes3_request_text(call->request);
         if (!fakes3_faults_add(replaces ? &fresh : faults, text, fakes3_server_mono_ms(), &error)) {
             say(call, 400, error);
+            fakes3_faults_clear(&fresh);
             free(error);
             free(text);
             return;
