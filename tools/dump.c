@@ -78,6 +78,15 @@ static bool is_object(const struct tools_dump *d)
                             (base_get_le32(d->data) & ~15u) == SKIPPABLE_MAGIC);
 }
 
+/* Allocated blocks and nothing else, so the name alone tells; a segment of zeros is damage. */
+static bool is_reserve(const struct tools_dump *d)
+{
+    const char *slash = strrchr(d->path, '/');
+
+    return strcmp(slash ? slash + 1 : d->path, "reserve") == 0 && d->data[0] == 0 &&
+           memcmp(d->data, d->data + 1, d->size - 1) == 0;
+}
+
 static int dump_data(const struct tools_dump *d, struct varve_error *err)
 {
     static const struct {
@@ -98,6 +107,10 @@ static int dump_data(const struct tools_dump *d, struct varve_error *err)
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
         if (d->size >= kinds[i].size && memcmp(d->data, kinds[i].magic, kinds[i].size) == 0)
             return kinds[i].dump(d, err);
+    if (is_reserve(d)) {
+        printf("reserve: %zu bytes held back for working a full disk off\n", d->size);
+        return 0;
+    }
     if (is_object(d))
         return tools_dump_object(d, err);
     if (is_segment(d))

@@ -214,10 +214,13 @@ def test_dump_knows_every_kind_of_file(d):
                 continue
             out, _ = run("dump", path)
             kinds[out.decode().split(": ", 1)[1].split("\n")[0].split(" ")[0].rstrip(":")] = path
-    assert {"segment", "sparse", "checkpoint", "published", "cache", "settings", "root"} <= set(kinds), kinds
+    assert {"segment", "sparse", "checkpoint", "published", "cache", "settings", "root", "reserve"} <= set(kinds), kinds
     text = run("dump", "--records", hot_segments(store, "a")[0])[0].decode()
     assert text.count(" value ") > 100 and "GET /" in text
     assert "block 0" in run("dump", objects(store)[0])[0].decode()
+    zeros = os.path.join(d, "zeros")  # what a crash may leave of a segment is not taken for the reserve
+    open(zeros, "wb").write(bytes(8192))
+    refused(CORRUPT, "dump", zeros, naming=zeros)
     junk = os.path.join(d, "junk")
     open(junk, "wb").write(b"something else entirely")
     refused(CORRUPT, "dump", junk, naming=junk)
