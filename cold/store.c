@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "cold/dir.h"
 #include "cold/faulty.h"
+#include "cold/plugin.h"
 #include "cold/url.h"
 
 #define LIST_ALL_PAGE 65536 /* asked for; a driver gives fewer where its store does */
@@ -19,6 +20,7 @@ struct cold_store {
     void *self;
     char *url;
     bool read_only;
+    bool unfenced; /* the URL says fencing=none */
     /* Counters: relaxed, nothing is published through them. */
     _Atomic uint64_t requests[COLD_OP_COUNT];
     _Atomic uint64_t failures[COLD_OP_COUNT];
@@ -159,11 +161,21 @@ int cold_store_open(const struct base_env *env, const char *url,
     rc = cold_url_parse(url, &u, err);
     if (rc < 0)
         return rc;
+    if (cold_url_query(u, "fencing") && strcmp(cold_url_query(u, "fencing"), "none") != 0) {
+        rc = base_fail(err, VARVE_E_INVALID, "store URL: fencing=%s; it is none or not given",
+                       cold_url_query(u, "fencing"));
+        cold_url_free(u);
+        return rc;
+    }
     if (strcmp(u->scheme, "file") == 0)
         rc = open_file(env, url, u, options, ret, err);
+    else if (strcmp(u->scheme, "libs3") == 0)
+        rc = cold_plugin_open(env, u, url, options, ret, err);
     else
-        rc = base_fail(err, VARVE_E_INVALID, "store URL: unknown scheme '%s' (known: file)",
+        rc = base_fail(err, VARVE_E_INVALID, "store URL: unknown scheme '%s' (known: file, libs3)",
                        u->scheme);
+    if (rc == 0 && cold_url_query(u, "fencing"))
+        (*ret)->unfenced = true;
     cold_url_free(u);
     return rc;
 }
@@ -186,11 +198,60 @@ const char *cold_store_url(const struct cold_store *store)
 void cold_store_caps(struct cold_store *store, struct cold_caps *ret)
 {
     store->ops->caps(store->self, ret);
+    if (store->unfenced && !ret->conditional_put)
+        ret->unfenced = true;
+}
+
+int cold_store_check_fencing(struct cold_store *store, struct varve_error *err)
+{
+    struct cold_caps caps;
+
+    cold_store_caps(store, &caps);
+    if (caps.conditional_put || caps.unfenced)
+        return 0;
+    return base_fail(err, VARVE_E_UNSUPPORTED,
+                     "%s has no conditional writes, so two writers of a log would not notice each "
+                     "other; say fencing=none in its URL if there will never be two",
+                     store->url);
+}
+
+/* A condition of a store that has none: looked at first, by one HEAD. */
+static int unfenced_check(struct cold_store *store, const char *op, const char *key,
+                          const struct cold_put *how, struct varve_error *err)
+{
+    struct cold_meta meta;
+    int rc = cold_store_head(store, key, &meta, err);
+
+    if (rc < 0 && rc != VARVE_E_NOT_FOUND)
+        return rc;
+    if (how->condition == COLD_IF_ABSENT ? rc < 0
+                                         : rc == 0 && !strcmp(meta.etag.text, how->etag->text))
+        return 0;
+    return base_fail(err, VARVE_E_PRECONDITION, "%s %s in %s: %s", op, key, store->url,
+                     rc < 0 ? "it is not there" : "it is there, or is another one by now");
+}
+
+/* Makes *how what the driver can do. */
+static int unfence(struct cold_store *store, const char *op, const char *key, struct cold_put *how,
+                   struct varve_error *err)
+{
+    struct cold_caps caps;
+    int rc;
+
+    if (!store->unfenced || how->condition == COLD_ALWAYS)
+        return 0;
+    store->ops->caps(store->self, &caps);
+    if (caps.conditional_put)
+        return 0;
+    rc = unfenced_check(store, op, key, how, err);
+    how->condition = COLD_ALWAYS;
+    return rc;
 }
 
 int cold_store_put(struct cold_store *store, const char *key, const struct iovec *body, int count,
                    const struct cold_put *how, struct cold_etag *ret_etag, struct varve_error *err)
 {
+    struct cold_put adjusted = *how;
     struct cold_etag etag;
     int rc = check_change(store, "put", key, err);
 
@@ -198,8 +259,11 @@ int cold_store_put(struct cold_store *store, const char *key, const struct iovec
         return rc;
     if (how->condition == COLD_IF_MATCH && !how->etag)
         return base_fail(err, VARVE_E_INVALID, "put %s: if-match without an ETag", key);
+    rc = unfence(store, "put", key, &adjusted, err);
+    if (rc < 0)
+        return rc;
     rc = counted(store, COLD_OP_PUT,
-                 store->ops->put(store->self, key, body, count, how, &etag, err));
+                 store->ops->put(store->self, key, body, count, &adjusted, &etag, err));
     if (rc < 0)
         return rc;
     add(&store->bytes_sent, body_size(body, count));

@@ -52,8 +52,10 @@ struct cold_caps {
     uint64_t part_size_min;    /* all parts but the last */
     uint64_t part_size;        /* what the driver likes best */
     unsigned parts_max;
-    unsigned parallel; /* requests worth having in flight at once */
-    bool async;        /* cold_store_get_start works: gets that hold no thread */
+    unsigned parallel;    /* requests worth having in flight at once */
+    bool private_uploads; /* a multipart upload is known to its own handle only, and ends with it */
+    bool unfenced; /* fencing=none: conditions are looked at first, which keeps nobody apart */
+    bool async;    /* cold_store_get_start works: gets that hold no thread */
 };
 
 struct cold_part {
@@ -146,6 +148,13 @@ struct cold_store *cold_store_close(struct cold_store *store);
 const char *cold_store_url(const struct cold_store *store); /* without credentials */
 void cold_store_caps(struct cold_store *store, struct cold_caps *ret);
 
+/*
+ * Roots are kept by conditional writes (I6). VARVE_E_UNSUPPORTED: this store has none, and its URL
+ * does not say fencing=none. With that the face does them by a HEAD in front of the write: right
+ * for one writer, and no help against two.
+ */
+int cold_store_check_fencing(struct cold_store *store, struct varve_error *err);
+
 /* Stores a whole body; it is durable and visible as a whole, or not at all. `ret_etag` may be NULL.
  * If-match on a key that is gone is VARVE_E_PRECONDITION. */
 int cold_store_put(struct cold_store *store, const char *key, const struct iovec *body, int count,
@@ -203,6 +212,7 @@ int cold_store_upload_complete(struct cold_store *store, const char *key,
                                struct cold_etag *ret_etag, struct varve_error *err);
 int cold_store_upload_abort(struct cold_store *store, const char *key,
                             const struct cold_upload *upload, struct varve_error *err);
+/* Some stores (MinIO) tell of no upload unless the prefix is its whole key. */
 int cold_store_upload_list(struct cold_store *store, const char *prefix,
                            int (*visit)(void *arg, const char *key,
                                         const struct cold_upload *upload, int64_t started),

@@ -115,6 +115,11 @@ static int create_claim_cold(const struct base_env *env, const char *path, const
 
     if (r < 0)
         return r;
+    r = cold_store_check_fencing(meta, err);
+    if (r < 0) {
+        cold_store_close(meta);
+        return r;
+    }
     r = cold_identity_create(meta, id, env->clock->wall_ms(env->clock->ctx), err);
     if (r == VARVE_E_EXISTS) {
         r = cold_identity_read(meta, &other, err);

@@ -37,7 +37,8 @@ install_packages() {
         $install_list >/dev/null
 }
 
-# What building needs. cmocka only for the tests, libevent only for varve-fakes3, which tests need.
+# What building needs. cmocka only for the tests, libevent only for varve-fakes3, which tests need; libs3-dev, which
+# ./check adds, only for the module cold/libs3.
 install_build_packages="cc:gcc meson:meson ninja:ninja-build pkg-config:pkg-config
     python3:python3 -:libc6-dev -:libzstd-dev -:liblz4-dev -:zlib1g-dev -:libsnappy-dev
     -:libssl-dev -:libisal-dev -:libevent-dev"

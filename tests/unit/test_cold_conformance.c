@@ -409,16 +409,26 @@ static void odd_keys_are_kept_as_they_are(void **state)
         "x.tmp", ".hidden", "a#b",   "a\\b",    "logs/@", "*", "'quote' \"q\"", "tab\there"};
     struct fixture *f = *state;
     struct support_keys k = {0};
-    size_t n = sizeof(odd) / sizeof(odd[0]);
+    size_t n = sizeof(odd) / sizeof(odd[0]), count = 0;
+    bool kept[sizeof(odd) / sizeof(odd[0])];
 
+    for (size_t i = 0; i < n; i++) {
+        struct varve_error err;
+        int rc = put_text(f->store, odd[i], odd[i], COLD_ALWAYS, NULL, NULL, &err);
+
+        kept[i] = rc == 0;
+        count += kept[i];
+        /* libs3 cannot say a space; it must not say something else instead */
+        if (rc < 0 && (rc != VARVE_E_UNSUPPORTED || f->caps.local || !strchr(odd[i], ' ')))
+            fail_msg("%s", err.msg);
+    }
     for (size_t i = 0; i < n; i++)
-        must_put(f->store, odd[i], odd[i]);
-    for (size_t i = 0; i < n; i++)
-        must_hold(f->store, odd[i], odd[i]);
+        if (kept[i])
+            must_hold(f->store, odd[i], odd[i]);
     must_list(f, "", &k);
-    assert_int_equal(k.count, n);
+    assert_int_equal(k.count, count);
     for (size_t i = 0; i < n; i++)
-        assert_non_null(bsearch(odd[i], k.text, n, sizeof(*k.text), compare_keys));
+        assert_int_equal(!!bsearch(odd[i], k.text, count, sizeof(*k.text), compare_keys), kept[i]);
     support_keys_deinit(&k);
 }
 
@@ -458,7 +468,7 @@ static void if_absent_and_if_match_decide(void **state)
     struct cold_etag first, second, old = {"no-such-etag"};
     struct varve_error err;
 
-    if (!f->caps.conditional_put)
+    if (!f->caps.conditional_put && !f->caps.unfenced)
         skip();
     assert_int_equal(put_text(f->store, "c/k", "1", COLD_IF_MATCH, &old, &second, &err),
                      VARVE_E_PRECONDITION);
@@ -481,7 +491,7 @@ static void a_condition_that_a_store_cannot_keep_is_unsupported(void **state)
     struct cold_etag etag = {"untouched"};
     struct varve_error err;
 
-    if (f->caps.conditional_put)
+    if (f->caps.conditional_put || f->caps.unfenced)
         skip();
     assert_int_equal(put_text(f->store, "c/k", "1", COLD_IF_ABSENT, NULL, &etag, &err),
                      VARVE_E_UNSUPPORTED);
@@ -954,10 +964,10 @@ static void parts_out_of_order_and_again_are_completed_by_another_handle(void **
     assert_int_equal(send_part(f->store, "m/obj", &upload, 2, part, data + part, 777, &parts[1]),
                      0);
     assert_int_equal(send_part(f->store, "m/obj", &upload, 1, 0, data + part, part, &parts[0]), 0);
-    other = open_store(support_tmpdir_root(f->tmp), false);
+    other = f->caps.private_uploads ? f->store : open_store(support_tmpdir_root(f->tmp), false);
     assert_int_equal(support_retry_uploads(other, "zzz", &found, &err), 0);
     assert_int_equal(found.count, 0);
-    assert_int_equal(support_retry_uploads(other, "m/", &found, &err), 0);
+    assert_int_equal(support_retry_uploads(other, "m/obj", &found, &err), 0);
     assert_int_equal(found.count, 1);
     assert_true(found.started > INT64_C(1600000000000));
     assert_string_equal(found.key, "m/obj");
@@ -971,7 +981,8 @@ static void parts_out_of_order_and_again_are_completed_by_another_handle(void **
     assert_int_equal(back_size, part + 777);
     assert_memory_equal(back, data, back_size);
     free(back);
-    cold_store_close(other);
+    if (other != f->store)
+        cold_store_close(other);
     free(data);
 }
 
