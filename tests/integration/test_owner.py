@@ -179,6 +179,40 @@ def test_of_two_that_take_over_one_stays_the_owner(d):
         assert read(owners[0], log) == b"first\nmore\n"
 
 
+def faulty(url, faults, seed):
+    """The same cold tier behind a driver that makes things fail."""
+    if "://" not in url:
+        url = "file://" + os.path.abspath(url)
+    return "faulty+%s%sfaults=%s&seed=%d" % (url, "&" if "?" in url else "?", faults, seed)
+
+
+def test_lost_replies_fence_nobody(d):
+    """I7: the write happened and its answer never came, or came as a lost condition against oneself."""
+    for i in range(max(RACES // 10, 3)):
+        url, made = cold_url(d), []
+        for k in range(2):
+            made.append(os.path.join(d, "f%d-%d" % (i, k)))
+            run("init", made[k], "-o", "lease.ms=500", *(["--adopt"] if k else []), "--cold",
+                faulty(url, "put(*/root):lost@1/3,put(*/root):twice@1/3,put(leases/*):lost@1/3,put(leases/*):twice@1/3",
+                       100 * i + k))
+        ended = race(d, *(["append", s, "web", "--print-offsets"] for s in made))
+        owner = judge(ended, BUSY, "owned by another store")
+        for n in range(1, 9):
+            other = made[1 - owner]
+            refused(BUSY, "append", other, "web", stdin=b"no\n", naming="owned by another store")
+            out, err = run("append", made[owner], "web", "--print-offsets", stdin=b"y%d\n" % n)
+            assert out == b"%d\n" % n and "taken" not in err, (out, err)
+            run("config", made[owner], "web", "flush.ms=%d" % n)  # a root write
+            run("tier", made[owner], "web", "--seal")
+            assert ls(made[owner], "web")["epoch"] == n - 1
+            run("trim", other, "web", "--before", "0", "--take-over")
+            owner = 1 - owner
+            assert ls(made[owner], "web")["epoch"] == n  # once, whatever was lost
+        assert read(made[owner], "web") == b"x\n" + b"".join(b"y%d\n" % n for n in range(1, 9))
+        assert not any(ls(s, "web")["divergent_segments"] for s in made)
+        assert json.loads(run("verify", made[owner], "--json")[0])["problems"] == 0
+
+
 # ---- default mode: being replaced ----
 
 def test_a_replaced_writer_stops_at_its_next_look_and_its_tail_is_set_aside(d):
