@@ -45,7 +45,8 @@ VARVE_API int varve_log_create(struct varve_store *store, const char *name,
  * the owner, its epoch and when it last wrote. With `take_over` it becomes the owner by a
  * conditional write: of several that try at once one does, the others are refused. What a former
  * owner's local disk holds beyond the owner's history is moved aside (varve_log_each_divergent) and
- * reported as a warning, also when it is then refused.
+ * reported as a warning, also when it is then refused. A take-over of a log whose owner is in lease
+ * mode waits for that lease to run out, and is refused (VARVE_E_FENCED) while it is renewed.
  *
  * Conditions: VARVE_E_NOT_FOUND, VARVE_E_FENCED (owned by another store, or just taken over by
  * one). Failures: VARVE_E_CORRUPT, VARVE_E_IO, VARVE_E_STORE.
@@ -64,9 +65,19 @@ VARVE_API struct varve_log *varve_log_close(struct varve_log *log);
  * mode the batch is visible to readers when the call returns; in `fsync` mode it is durable first,
  * then visible. Never waits for an upload.
  *
- * Threads: any. Conditions: VARVE_E_FENCED, VARVE_E_FULL. Failures: VARVE_E_INVALID (an empty
- * batch), VARVE_E_TOO_LARGE (above max.message.bytes), VARVE_E_NO_SPACE (nothing was appended; it
- * works again once there is room), VARVE_E_IO, VARVE_E_FAILED, VARVE_E_READ_ONLY.
+ * In lease mode (the store's setting lease.ms) it waits, at most that long, for a confirmed lease:
+ * VARVE_E_TIMEOUT, retriable, and nothing was appended. When the lease was confirmed before the
+ * write but is not behind it, the message begins with "written, but not acknowledged": the batch is
+ * in the log unless that is taken over, and the error is not retriable.
+ *
+ * VARVE_E_FENCED, for good: another store has taken the log over; what this one has appended since
+ * is not part of it. Without lease mode this is noticed at the next contact with the log's root, at
+ * the latest owner.check.ms after the append (the store's setting).
+ *
+ * Threads: any. Conditions: VARVE_E_FENCED, VARVE_E_FULL, VARVE_E_TIMEOUT. Failures:
+ * VARVE_E_INVALID (an empty batch), VARVE_E_TOO_LARGE (above max.message.bytes), VARVE_E_NO_SPACE
+ * (nothing was appended; it works again once there is room), VARVE_E_IO, VARVE_E_FAILED,
+ * VARVE_E_READ_ONLY.
  */
 VARVE_API int varve_log_append(struct varve_log *log, struct varve_batch *batch,
                                int64_t *ret_base_offset, struct varve_error *err);
@@ -84,7 +95,8 @@ VARVE_API int varve_log_append_record(struct varve_log *log, const struct varve_
 VARVE_API int varve_log_append_encoded(struct varve_log *log, const void *data, size_t size,
                                        int64_t *ret_base_offset, struct varve_error *err);
 
-/* Makes everything appended so far durable, whatever the mode. */
+/* Makes everything appended so far durable, whatever the mode. An acknowledgement, like an
+ * append's: VARVE_E_FENCED, VARVE_E_TIMEOUT as there. */
 VARVE_API int varve_log_sync(struct varve_log *log, struct varve_error *err);
 
 /* Closes the active segment, so that it can be uploaded. */

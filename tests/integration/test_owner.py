@@ -353,6 +353,16 @@ def test_a_living_holder_is_not_taken_over_and_a_clean_close_needs_no_wait(d):
     assert time.monotonic() - began < LEASE_MS / 1000, "it waited"
 
 
+def test_a_copy_of_a_store_is_refused_while_the_original_lives(d):
+    s = stores(d, 1, "-o", "lease.ms=%d" % LEASE_MS)[0]
+    a = Appender(s, "web")
+    assert a.acknowledged(b"one") == 0
+    shutil.copytree(s, s + "-copy")
+    refused(BUSY, "append", s + "-copy", "web", stdin=b"no\n", naming="process %d (varve)" % a.p.pid)
+    assert a.acknowledged(b"two") == 1
+    assert a.end()[0] == OK
+
+
 def test_a_killed_holder_starts_again_at_once_and_is_waited_for_by_others(d):
     old, new = stores(d, 2, "-o", "lease.ms=%d" % LEASE_MS)
     for k in range(2):
