@@ -125,6 +125,26 @@ static bool check_key_size(struct fakes3_call *call)
     return false;
 }
 
+/* Locks, encryption and tags are not kept here: to take them in silence would be a lie. */
+static bool refuse_unkept(struct fakes3_call *call)
+{
+    static const char *const prefixes[] = {"x-amz-object-lock-", "x-amz-bucket-object-lock-",
+                                           "x-amz-server-side-encryption", "x-amz-tagging"};
+    const struct fakes3_pairs *headers = &call->request->headers;
+
+    for (size_t i = 0; i < headers->count; i++)
+        for (size_t j = 0; j < sizeof(prefixes) / sizeof(prefixes[0]); j++) {
+            if (strncmp(headers->items[i].name, prefixes[j], strlen(prefixes[j])) != 0)
+                continue;
+            fakes3_reply_error(&call->reply, "NotImplemented",
+                               "A header you provided implies functionality that is not "
+                               "implemented.");
+            fakes3_reply_detail(&call->reply, "Header", "%s", headers->items[i].name);
+            return false;
+        }
+    return true;
+}
+
 void fakes3_service_run(struct fakes3_call *call)
 {
     fakes3_call_handler *handler = handlers[call->request->op];
@@ -135,7 +155,8 @@ void fakes3_service_run(struct fakes3_call *call)
         fakes3_reply_error(&call->reply, "NotImplemented",
                            "A header or query you provided implies functionality that is not "
                            "implemented.");
-    } else if (fakes3_checksums_verify(call) && check_key_size(call) && find_bucket(call)) {
+    } else if (refuse_unkept(call) && fakes3_checksums_verify(call) && check_key_size(call) &&
+               find_bucket(call)) {
         handler(call);
     }
 }

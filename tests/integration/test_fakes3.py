@@ -184,6 +184,9 @@ def test_objects_ranges_and_metadata(d):
         assert c.put("bkt", "k" * 1025, b"").code == "KeyTooLongError"
         assert c.put("bkt", "m", b"", x_amz_meta_big="x" * 2100).code == "MetadataTooLarge"
         assert c.put("bkt", "m", b"", x_amz_storage_class="ICE").code == "InvalidArgument"
+        for header in ("x-amz-object-lock-mode", "x-amz-server-side-encryption", "x-amz-tagging"):
+            r = c.request("PUT", "/bkt/m", headers={header: "x"}, body=b"x")
+            assert (r.code, r.one("Header")) == ("NotImplemented", header), r
         assert c.request("PUT", "/bkt/m", body=b"", length=False).code == "MissingContentLength"
         # Virtual hosts.
         for host in ("bkt.localhost:%d" % s.port, "bkt.s3.us-east-1.amazonaws.com"):
