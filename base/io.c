@@ -204,6 +204,12 @@ static int system_fadvise(void *ctx, int fd, int64_t pos, int64_t size, int advi
     return -posix_fadvise(fd, pos, size, advice);
 }
 
+static int system_writeback(void *ctx, int fd, int64_t pos, int64_t size)
+{
+    (void)ctx;
+    return sync_file_range(fd, pos, size, SYNC_FILE_RANGE_WRITE) == 0 ? 0 : -errno;
+}
+
 static int system_disk_free(void *ctx, const char *path, uint64_t *ret_free, uint64_t *ret_total)
 {
     struct statvfs st;
@@ -241,6 +247,7 @@ const struct base_io base_io_posix = {
     .munmap = system_munmap,
     .flock = system_flock,
     .fadvise = system_fadvise,
+    .writeback = system_writeback,
     .disk_free = system_disk_free,
 };
 

@@ -42,6 +42,9 @@ struct base_io {
     int (*munmap)(void *ctx, void *addr, size_t size);
     int (*flock)(void *ctx, int fd, int operation); /* LOCK_EX|LOCK_NB ... */
     int (*fadvise)(void *ctx, int fd, int64_t pos, int64_t size, int advice);
+    /* Begins to write dirty pages to the disk and does not wait: a later sync has less to do. It
+     * makes nothing durable, and a failure of it may be ignored. */
+    int (*writeback)(void *ctx, int fd, int64_t pos, int64_t size);
     int (*disk_free)(void *ctx, const char *path, uint64_t *ret_free,
                      uint64_t *ret_total); /* bytes */
 };

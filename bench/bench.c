@@ -16,7 +16,8 @@
 
 struct bench {
     const char *dir;
-    int64_t bytes; /* a round */
+    const char *only; /* a figure's name; NULL: all */
+    int64_t bytes;    /* a round */
     unsigned rounds;
     unsigned threads;
     bool json;
@@ -77,6 +78,12 @@ static double line_ratio(const struct line *l)
     return median(ratios, l->count);
 }
 
+/* Whether a figure is asked for: "append os" by "append", "append os" or nothing. */
+static bool wanted(const struct bench *b, const char *what)
+{
+    return !b->only || strncmp(what, b->only, strlen(b->only)) == 0;
+}
+
 static void print_heading(const struct bench *b)
 {
     if (!b->json)
@@ -90,6 +97,8 @@ static void print_line(struct bench *b, const struct line *l)
     double ratio = line_ratio(l);
     bool ok = ratio >= l->bound;
 
+    if (b->failed || l->count == 0)
+        return;
     b->below |= !ok;
     if (b->json) {
         printf(
@@ -236,7 +245,8 @@ static int tier_round(struct bench *b, const struct bench_data *d, struct line *
     if (r == 0)
         r = varve_log_seal(e.log, err);
     if (r == 0 && last) {
-        r = read_rounds(b, &e, logs, false, hot, err);
+        if (wanted(b, hot->what))
+            r = read_rounds(b, &e, logs, false, hot, err);
         if (r == 0 && bench_files_find(logs, ".log", &files, NULL) == 0 && files.count) {
             struct stat st;
             if (base_io_posix.stat(NULL, files.paths[0], &st) == 0) {
@@ -260,7 +270,7 @@ static int tier_round(struct bench *b, const struct bench_data *d, struct line *
         line_add(l, (double)b->bytes, &engine, &limit);
     if (r == 0 && last) {
         r = varve_log_tier(e.log, &evict, err);
-        if (r == 0)
+        if (r == 0 && wanted(b, cold->what))
             r = read_rounds(b, &e, objects, true, cold, err);
         if (r == 0 && bench_files_find(objects, ".zst", &files, NULL) == 0 && files.count)
             run_program(b, cold, "zstd -dc of one object",
@@ -289,24 +299,25 @@ static void bench_one(struct bench *b, bool random)
         return;
     }
     os.data = fs.data = hot.data = tier.data = cold.data = d.name;
-    for (unsigned i = 0; !b->failed && i < b->rounds; i++)
+    for (unsigned i = 0; !b->failed && wanted(b, os.what) && i < b->rounds; i++)
         if (append_os_round(b, &d, &os, i + 1 == b->rounds, &err) < 0)
             fail(b, "append os", &err);
-    if (!b->failed)
-        print_line(b, &os);
-    for (unsigned i = 0; !b->failed && i < b->rounds; i++)
+    print_line(b, &os);
+    for (unsigned i = 0; !b->failed && wanted(b, fs.what) && i < b->rounds; i++)
         if (append_fsync_round(b, &d, &fs, &err) < 0)
             fail(b, "append fsync", &err);
-    if (!b->failed)
-        print_line(b, &fs);
-    for (unsigned i = 0; !b->failed && i < b->rounds; i++)
-        if (tier_round(b, &d, &tier, &hot, &cold, i + 1 == b->rounds, &err) < 0)
+    print_line(b, &fs);
+    /* The reads need a store that has been tiered: the last round of tiering leaves it. */
+    unsigned rounds = wanted(b, tier.what)                          ? b->rounds
+                      : wanted(b, hot.what) || wanted(b, cold.what) ? 1
+                                                                    : 0;
+    for (unsigned i = 0; !b->failed && i < rounds; i++)
+        if (tier_round(b, &d, &tier, &hot, &cold, i + 1 == rounds, &err) < 0)
             fail(b, "tier", &err);
-    if (!b->failed) {
-        print_line(b, &hot);
+    print_line(b, &hot);
+    if (wanted(b, tier.what))
         print_line(b, &tier);
-        print_line(b, &cold);
-    }
+    print_line(b, &cold);
     bench_data_free(&d);
 }
 
@@ -371,6 +382,7 @@ static void usage(FILE *out)
           "  --size SIZE      bytes of each round (default 256MiB)\n"
           "  --rounds N       rounds; engine and limit take turns (default 5, at most 25)\n"
           "  --threads N      workers of the engine and of its limits (default: processors)\n"
+          "  --only FIGURE    those whose name begins so: append, \"append os\", hot, tier, cold\n"
           "  --data WHAT      lines, random or both (default both)\n"
           "  --memory SIZE    instead: append, tier and read back SIZE, print the peak of private "
           "memory\n"
@@ -389,6 +401,7 @@ enum {
     OPT_ROUNDS,
     OPT_THREADS,
     OPT_DATA,
+    OPT_ONLY,
     OPT_MEMORY,
     OPT_NOPROG,
     OPT_JSON
@@ -400,6 +413,7 @@ static const struct option long_options[] = {
     {"rounds", required_argument, NULL, OPT_ROUNDS},
     {"threads", required_argument, NULL, OPT_THREADS},
     {"data", required_argument, NULL, OPT_DATA},
+    {"only", required_argument, NULL, OPT_ONLY},
     {"memory", required_argument, NULL, OPT_MEMORY},
     {"no-programs", no_argument, NULL, OPT_NOPROG},
     {"json", no_argument, NULL, OPT_JSON},
@@ -445,6 +459,11 @@ int bench_main(int argc, char **argv)
         case OPT_DATA:
             data = optarg;
             ok = !strcmp(data, "lines") || !strcmp(data, "random") || !strcmp(data, "both");
+            break;
+        case OPT_ONLY:
+            b.only = optarg;
+            ok = wanted(&b, "append os") || wanted(&b, "append fsync, 64 thr.") ||
+                 wanted(&b, "hot read") || wanted(&b, "tier") || wanted(&b, "cold read");
             break;
         case OPT_MEMORY:
             ok = base_parse_size(optarg, &memory) && memory >= 1024 * 1024;

@@ -321,6 +321,8 @@ int cold_dir_upload_part(void *self, const char *key, const struct cold_upload *
             rc = base_io_pwritev_full(d->env->io, fd, body, count, (int64_t)pos, n.data, err);
         if (rc == VARVE_E_IO || rc == VARVE_E_NO_SPACE)
             rc = cold_dir_adopt(d, rc, op, key, err);
+        if (rc == 0) /* the disk works while the next part is made; completing syncs the rest */
+            d->env->io->writeback(d->env->io->ctx, fd, (int64_t)pos, (int64_t)tag.size);
         d->env->io->close(d->env->io->ctx, fd);
     }
     names_free(&n);

@@ -175,9 +175,10 @@ struct hot_scan {
     size_t capacity;
     uint64_t buf_pos;
     size_t buf_size;
-    uint64_t pos;   /* of the next batch */
-    uint64_t limit; /* where the file's bytes end for us */
-    int64_t offset; /* the next batch's base offset */
+    size_t batch_size; /* of the last batch; 0: none yet */
+    uint64_t pos;      /* of the next batch */
+    uint64_t limit;    /* where the file's bytes end for us */
+    int64_t offset;    /* the next batch's base offset */
 };
 
 int hot_scan_init(struct hot_scan *scan, const struct base_io *io, struct varve_error *err);

@@ -57,7 +57,14 @@ static int scan_fill(struct hot_scan *scan, size_t need, struct varve_error *err
     }
 
     uint64_t left = scan->limit - scan->pos - have;
-    size_t want = scan->capacity - have;
+    size_t end = scan->capacity;
+    /* A producer's batches tend to be of one size: a read that ends where one of them ends leaves
+     * no piece of the next to be moved to the front. */
+    if (scan->batch_size > 0 && scan->batch_size <= scan->capacity)
+        end = scan->capacity / scan->batch_size * scan->batch_size;
+    if (end < need)
+        end = scan->capacity;
+    size_t want = end - have;
     if (want > left)
         want = (size_t)left;
     size_t got;
@@ -106,6 +113,7 @@ int hot_scan_next(struct hot_scan *scan, const void **ret_data, struct record_ba
                          scan->path, (unsigned long long)scan->pos, (long long)batch.base_offset,
                          (long long)batch.last_offset, (long long)scan->offset);
     scan->pos += size;
+    scan->batch_size = size;
     scan->offset = batch.last_offset + 1;
     *ret_data = data;
     *ret = batch;

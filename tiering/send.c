@@ -59,7 +59,7 @@ static int sender_send(struct sender *s, struct cold_part *ret_part, struct varv
         return rc;
     if (s->part_number > 0)
         return cold_store_upload_part(store, u->key, &u->multipart, s->part_number, s->pos, &body,
-                                      1, base_crc32c(0, s->buf, s->size), ret_part, err);
+                                      1, s->crc32c, ret_part, err);
     how.crc32c = u->entry.object_crc32c;
     /* I2: the driver proves length and checksum of what it stored. */
     rc = cold_store_put(store, u->key, &body, 1, &how, NULL, err);
@@ -156,6 +156,7 @@ static struct sender *sender_current(struct engine *e)
     }
     base_mutex_unlock(&e->lock);
     e->current->size = 0;
+    e->current->crc32c = 0;
     return e->current;
 }
 
@@ -236,9 +237,11 @@ int tiering_send_part(struct passage *p, uint64_t end_pos, bool last, struct var
     return rc;
 }
 
-int tiering_send_add(struct passage *p, const void *data, size_t size, struct varve_error *err)
+int tiering_send_add(struct passage *p, const void *data, size_t size, uint32_t crc32c,
+                     struct varve_error *err)
 {
     const uint8_t *from = data;
+    size_t whole = size;
 
     while (size > 0) {
         struct sender *s = sender_current(p->e);
@@ -254,6 +257,8 @@ int tiering_send_add(struct passage *p, const void *data, size_t size, struct va
         if (part > size)
             part = size;
         memcpy(s->buf + s->size, from, part);
+        s->crc32c = base_crc32c_combine(s->crc32c,
+                                        part == whole ? crc32c : base_crc32c(0, from, part), part);
         s->size += part;
         p->object_pos += part;
         from += part;

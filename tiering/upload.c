@@ -88,7 +88,7 @@ static int slot_take(struct passage *p, struct varve_error *err)
     if (rc < 0)
         return rc;
     p->object_crc = base_crc32c_combine(p->object_crc, s->info.crc32c, s->info.stored_size);
-    return tiering_send_add(p, s->out.data, s->out.size, err);
+    return tiering_send_add(p, s->out.data, s->out.size, s->info.crc32c, err);
 }
 
 static int slot_reserve(struct slot *s, size_t size, struct varve_error *err)
@@ -277,6 +277,7 @@ static int object_finish(struct passage *p, const uint8_t previous[BASE_SHA256_S
     struct cold_object_info info;
     const void *tail;
     size_t tail_size;
+    uint32_t tail_crc;
     int rc;
 
     entry->first_timestamp = p->first_timestamp;
@@ -292,9 +293,9 @@ static int object_finish(struct passage *p, const uint8_t previous[BASE_SHA256_S
     if (rc < 0)
         return rc;
     entry->index_pos = p->object_pos;
-    entry->object_crc32c =
-        base_crc32c_combine(p->object_crc, base_crc32c(0, tail, tail_size), tail_size);
-    rc = tiering_send_add(p, tail, tail_size, err);
+    tail_crc = base_crc32c(0, tail, tail_size);
+    entry->object_crc32c = base_crc32c_combine(p->object_crc, tail_crc, tail_size);
+    rc = tiering_send_add(p, tail, tail_size, tail_crc, err);
     if (rc < 0)
         return rc;
     entry->object_size = p->object_pos;

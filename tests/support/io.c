@@ -49,17 +49,29 @@ struct passage {
 };
 
 static const char *const call_names[] = {
-    [SUPPORT_IO_OPEN] = "open",           [SUPPORT_IO_CLOSE] = "close",
-    [SUPPORT_IO_PREAD] = "pread",         [SUPPORT_IO_PWRITEV] = "pwritev",
-    [SUPPORT_IO_FDATASYNC] = "fdatasync", [SUPPORT_IO_FSYNC] = "fsync",
-    [SUPPORT_IO_FALLOCATE] = "fallocate", [SUPPORT_IO_FTRUNCATE] = "ftruncate",
-    [SUPPORT_IO_FSTAT] = "fstat",         [SUPPORT_IO_STAT] = "stat",
-    [SUPPORT_IO_RENAME] = "rename",       [SUPPORT_IO_LINK] = "link",
-    [SUPPORT_IO_UNLINK] = "unlink",       [SUPPORT_IO_MKDIR] = "mkdir",
-    [SUPPORT_IO_RMDIR] = "rmdir",         [SUPPORT_IO_LIST] = "list",
-    [SUPPORT_IO_MMAP] = "mmap",           [SUPPORT_IO_MUNMAP] = "munmap",
-    [SUPPORT_IO_FLOCK] = "flock",         [SUPPORT_IO_FADVISE] = "fadvise",
-    [SUPPORT_IO_DISK_FREE] = "disk_free", [SUPPORT_IO_ANY] = "any",
+    [SUPPORT_IO_OPEN] = "open",
+    [SUPPORT_IO_CLOSE] = "close",
+    [SUPPORT_IO_PREAD] = "pread",
+    [SUPPORT_IO_PWRITEV] = "pwritev",
+    [SUPPORT_IO_FDATASYNC] = "fdatasync",
+    [SUPPORT_IO_FSYNC] = "fsync",
+    [SUPPORT_IO_FALLOCATE] = "fallocate",
+    [SUPPORT_IO_FTRUNCATE] = "ftruncate",
+    [SUPPORT_IO_FSTAT] = "fstat",
+    [SUPPORT_IO_STAT] = "stat",
+    [SUPPORT_IO_RENAME] = "rename",
+    [SUPPORT_IO_LINK] = "link",
+    [SUPPORT_IO_UNLINK] = "unlink",
+    [SUPPORT_IO_MKDIR] = "mkdir",
+    [SUPPORT_IO_RMDIR] = "rmdir",
+    [SUPPORT_IO_LIST] = "list",
+    [SUPPORT_IO_MMAP] = "mmap",
+    [SUPPORT_IO_MUNMAP] = "munmap",
+    [SUPPORT_IO_FLOCK] = "flock",
+    [SUPPORT_IO_FADVISE] = "fadvise",
+    [SUPPORT_IO_WRITEBACK] = "writeback",
+    [SUPPORT_IO_DISK_FREE] = "disk_free",
+    [SUPPORT_IO_ANY] = "any",
 };
 
 const char *support_io_call_name(enum support_io_call call)
@@ -99,7 +111,7 @@ static void path_set_locked(struct support_io *s, int fd, const char *path)
 static bool is_harmless(enum support_io_call call)
 {
     return call == SUPPORT_IO_CLOSE || call == SUPPORT_IO_MUNMAP || call == SUPPORT_IO_FADVISE ||
-           call == SUPPORT_IO_FSTAT;
+           call == SUPPORT_IO_WRITEBACK || call == SUPPORT_IO_FSTAT;
 }
 
 static bool fault_matches_locked(const struct support_io *s, const struct passage *p)
@@ -411,6 +423,14 @@ static int io_fadvise(void *ctx, int fd, int64_t pos, int64_t size, int advice)
     return (int)leave(&p, p.fault ? p.fault : under->fadvise(under->ctx, fd, pos, size, advice));
 }
 
+static int io_writeback(void *ctx, int fd, int64_t pos, int64_t size)
+{
+    struct passage p = enter(ctx, SUPPORT_IO_WRITEBACK, fd, NULL, NULL);
+    const struct base_io *under = p.s->under;
+
+    return (int)leave(&p, p.fault ? p.fault : under->writeback(under->ctx, fd, pos, size));
+}
+
 static int io_disk_free(void *ctx, const char *path, uint64_t *ret_free, uint64_t *ret_total)
 {
     struct passage p = enter(ctx, SUPPORT_IO_DISK_FREE, -1, path, NULL);
@@ -449,6 +469,7 @@ struct support_io *support_io_new(const struct base_io *under)
         .munmap = io_munmap,
         .flock = io_flock,
         .fadvise = io_fadvise,
+        .writeback = io_writeback,
         .disk_free = io_disk_free,
     };
     return s;

@@ -33,6 +33,7 @@ enum support_io_call {
     SUPPORT_IO_MUNMAP,
     SUPPORT_IO_FLOCK,
     SUPPORT_IO_FADVISE,
+    SUPPORT_IO_WRITEBACK,
     SUPPORT_IO_DISK_FREE,
     SUPPORT_IO_ANY /* in questions: whichever; also the number of the others */
 };
@@ -58,7 +59,7 @@ void support_io_reset(struct support_io *s);
  * and then fail (as they do), and a pwritev first writes `torn_size` bytes, as much as there is.
  */
 struct support_io_fault {
-    enum support_io_call call; /* SUPPORT_IO_ANY: all but close, munmap, fadvise, fstat */
+    enum support_io_call call; /* SUPPORT_IO_ANY: all but close, munmap, fadvise, writeback, fstat */
     const char *path;          /* part of the path or of a rename's or link's target; NULL: any */
     uint64_t nth;
     int sys_errno;

@@ -55,6 +55,7 @@ static void every_call_of_the_system_works_and_fails_with_its_errno(void **state
     memcpy(map, "hello", 5);
     assert_int_equal(io->munmap(io->ctx, map, 5000), 0);
     assert_int_equal(io->mmap(io->ctx, fd, 0, false, &map), -EINVAL);
+    assert_int_equal(io->writeback(io->ctx, fd, 0, 5000), 0);
     assert_int_equal(io->fdatasync(io->ctx, fd), 0);
     assert_int_equal(io->fsync(io->ctx, fd), 0);
     close_it(e, fd);
@@ -65,6 +66,7 @@ static void every_call_of_the_system_works_and_fails_with_its_errno(void **state
     assert_int_equal(io->fallocate(io->ctx, -1, 0, 0, 1), -EBADF);
     assert_int_equal(io->flock(io->ctx, -1, LOCK_SH), -EBADF);
     assert_int_equal(io->fadvise(io->ctx, -1, 0, 0, POSIX_FADV_NORMAL), -EBADF);
+    assert_int_equal(io->writeback(io->ctx, -1, 0, 1), -EBADF);
     assert_int_equal(io->link(io->ctx, a, b), 0);
     assert_int_equal(io->link(io->ctx, a, b), -EEXIST);
     assert_int_equal(io->unlink(io->ctx, a), 0);
