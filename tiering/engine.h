@@ -33,7 +33,7 @@ struct sender {
     uint8_t *buf;
     size_t size;
     uint32_t crc32c; /* of these bytes, put together from what is known of the blocks */
-    bool busy; /* under the engine's lock; the rest belongs to the job while it is set */
+    bool busy;       /* under the engine's lock; the rest belongs to the job while it is set */
     struct tiering_upload *upload;
     unsigned part_number; /* 0: the whole object */
     uint64_t pos;
@@ -81,8 +81,8 @@ static inline bool cancelled(const struct engine *e)
 
 /* send.c */
 
-/* Adds bytes, whose CRC32C is given, to the object. A full buffer is sent only when more follows: an
- * object of just that size still goes by one put. */
+/* Adds bytes, whose CRC32C is given, to the object. A full buffer is sent only when more follows:
+ * an object of just that size still goes by one put. */
 int tiering_send_add(struct passage *p, const void *data, size_t size, uint32_t crc32c,
                      struct varve_error *err);
 /* Sends the current buffer as the next part, beginning the multipart upload with the first. `last`:

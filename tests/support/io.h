@@ -59,8 +59,9 @@ void support_io_reset(struct support_io *s);
  * and then fail (as they do), and a pwritev first writes `torn_size` bytes, as much as there is.
  */
 struct support_io_fault {
-    enum support_io_call call; /* SUPPORT_IO_ANY: all but close, munmap, fadvise, writeback, fstat */
-    const char *path;          /* part of the path or of a rename's or link's target; NULL: any */
+    enum support_io_call
+        call;         /* SUPPORT_IO_ANY: all but close, munmap, fadvise, writeback, fstat */
+    const char *path; /* part of the path or of a rename's or link's target; NULL: any */
     uint64_t nth;
     int sys_errno;
     bool keep; /* all matching calls after it fail too */
