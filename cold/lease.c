@@ -196,6 +196,11 @@ int cold_lease_write(struct cold_store *meta, const struct cold_lease *lease,
         read = cold_lease_read(meta, &lease->store, &there, &stored, &back);
         if (read == 0 && base_id_equal(&there.write, &lease->write)) {
             rc = 0;
+        } else if (read == 0 && (!etag || strcmp(etag->text, stored.text) != 0)) {
+            /* Something else lies there: our condition is void, the write can not arrive any more.
+             */
+            rc = base_fail(err, VARVE_E_PRECONDITION, "another lease is in %s",
+                           cold_store_url(meta));
         } else if (rc == VARVE_E_PRECONDITION && read < 0 && read != VARVE_E_NOT_FOUND) {
             rc = read; /* lost or won: not known until it is read */
             if (err)

@@ -49,9 +49,12 @@ bool cold_manifest_outcome_unknown(int rc)
            rc == VARVE_E_CORRUPT || rc == VARVE_E_IO || rc == VARVE_E_NO_MEMORY;
 }
 
-/* M2: whose root is there? 1: ours, with its ETag; 0: another's, or none. */
+/* M2: whose root is there? 1: ours, with its ETag; 0: none, or the one that the condition names
+ * (`before`; NULL: if-absent), so that the write may still arrive; VARVE_E_PRECONDITION: another
+ * one, so that it never will. */
 static int root_is_ours(struct cold_store *meta, const char *log_name, const struct base_id *write,
-                        struct cold_etag *ret_etag, struct varve_error *err)
+                        const struct cold_etag *before, struct cold_etag *ret_etag,
+                        struct varve_error *err)
 {
     struct index_root there;
     struct cold_etag etag;
@@ -70,6 +73,9 @@ static int root_is_ours(struct cold_store *meta, const char *log_name, const str
         return base_error_context(err, rc, "root of %s in %s", log_name, cold_store_url(meta));
     if (ours)
         *ret_etag = etag;
+    else if (!before || strcmp(before->text, etag.text) != 0)
+        return base_fail(err, VARVE_E_PRECONDITION, "another root of %s is in %s", log_name,
+                         cold_store_url(meta));
     return ours;
 }
 
@@ -96,9 +102,14 @@ static int write_root(struct cold_store *meta, const char *log_name, const void 
     free(key);
     if (!cold_manifest_outcome_unknown(rc))
         return rc;
-    found = root_is_ours(meta, log_name, &ours.write_id, ret_etag, &back);
+    found = root_is_ours(meta, log_name, &ours.write_id, etag, ret_etag, &back);
     if (found > 0)
         return 0;
+    if (found == VARVE_E_PRECONDITION) {
+        if (err)
+            *err = back;
+        return found;
+    }
     if (found < 0 && rc == VARVE_E_PRECONDITION) { /* lost or won: not known until it is read */
         if (err)
             *err = back;
@@ -293,7 +304,9 @@ int cold_identity_create(struct cold_store *meta, const struct base_id *id, int6
         return rc;
     read = cold_identity_read(meta, &there, &back);
     if (read == 0 && base_id_equal(&there, id))
-        return 0; /* ours, though the reply was lost (I7) */
+        return 0;  /* ours, though the reply was lost (I7) */
+    if (read == 0) /* and never will be, if-absent as it was */
+        rc = VARVE_E_PRECONDITION;
     if (rc == VARVE_E_PRECONDITION && read < 0 && read != VARVE_E_CORRUPT) {
         if (err) /* lost or won: not known until it is read */
             *err = back;

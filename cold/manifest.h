@@ -18,7 +18,7 @@ int cold_manifest_read_root(struct cold_store *meta, const char *log_name, void 
  * Stores the pages (each if-absent; one that is there already with the same bytes is fine), then
  * the root: if-match `etag`, or if-absent with etag NULL. After a lost reply or a 412 the root is
  * read back and its write id compared (I7): when it is ours the call succeeds.
- * VARVE_E_PRECONDITION: somebody else's root is there.
+ * VARVE_E_PRECONDITION: somebody else's root is there. Any other failure: it may still arrive.
  */
 int cold_manifest_write(struct cold_store *meta, const char *log_name, const struct base_id *log_id,
                         const void *root, size_t root_size, const struct index_edit_page *pages,

@@ -78,6 +78,7 @@ struct meddle {
     void (*act)(struct support_tiering *other);
     unsigned times;
     bool lose_reply;
+    bool lose_first_answer; /* whatever it was: a lost condition too */
 };
 
 static int on_root_put(void *ctx, enum cold_op op, const char *key, bool after)
@@ -89,6 +90,8 @@ static int on_root_put(void *ctx, enum cold_op op, const char *key, bool after)
     if (!after && m->times > 0) {
         m->times--;
         m->act(m->other);
+        if (m->lose_first_answer)
+            return VARVE_E_STORE;
     }
     return after && m->lose_reply ? VARVE_E_STORE : 0;
 }
@@ -186,6 +189,27 @@ static void a_take_over_whose_reply_was_lost_is_no_defeat(void **state)
     assert_int_equal(root_of(&b).epoch, 1); /* once */
     support_tiering_deinit(&a);
     support_tiering_deinit(&b);
+}
+
+/* A defeat whose 412 was lost looked like a store that was away. */
+static void a_defeat_whose_reply_was_lost_is_told_as_one(void **state)
+{
+    struct support_env *e = *state;
+    struct support_tiering a, b, c;
+    struct meddle m = {.other = &c, .act = act_take_over, .times = 1, .lose_first_answer = true};
+    struct varve_error err = {0};
+
+    support_tiering_init(&a, e);
+    support_tiering_init_other(&b, &a, "second");
+    support_tiering_init_other(&c, &a, "third");
+    b.take_over = true;
+    b.faulty.fault = on_root_put;
+    b.faulty.ctx = &m;
+    assert_int_equal(support_tiering_open(&b, &err), VARVE_E_FENCED);
+    assert_non_null(strstr(err.msg, "was first (epoch 1)"));
+    support_tiering_deinit(&a);
+    support_tiering_deinit(&b);
+    support_tiering_deinit(&c);
 }
 
 /* ---- looks ---- */
@@ -485,6 +509,7 @@ int main(void)
         support_env_test(an_owner_that_never_stops_writing_is_not_outrun),
         support_env_test(of_two_take_overs_at_once_one_wins_and_the_other_is_told),
         support_env_test(a_take_over_whose_reply_was_lost_is_no_defeat),
+        support_env_test(a_defeat_whose_reply_was_lost_is_told_as_one),
         support_env_test(a_look_is_one_head_and_none_without_appends),
         support_env_test(a_look_stops_a_writer_that_uploads_nothing),
         support_env_test(a_look_concludes_nothing_from_a_store_that_is_away),
