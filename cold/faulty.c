@@ -7,6 +7,7 @@
  */
 #include "cold/faulty.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -39,6 +40,7 @@ struct late {
 struct faulty {
     const struct base_env *env;
     char *url;
+    uint64_t seed;
     struct cold_store *under;
     struct cold_faulty_script *script;
     const struct cold_faulty_hook *hook;
@@ -168,9 +170,9 @@ struct call {
 static int refuse(const struct call *c, int code, bool retriable, const char *what,
                   struct varve_error *err)
 {
-    return (retriable ? base_fail_retriable : base_fail)(err, code, "%s %s in %s: %s (fault %u)",
-                                                         cold_faulty_op_name(c->op), c->key,
-                                                         c->f->url, what, c->plan.rule);
+    return (retriable ? base_fail_retriable : base_fail)(
+        err, code, "%s %s in %s: %s (fault %u of seed %" PRIu64 ")", cold_faulty_op_name(c->op),
+        c->key, c->f->url, what, c->plan.rule, c->f->seed);
 }
 
 /* In front of the request: what was put off, the delay, and whether the store is asked at all. */
@@ -516,6 +518,7 @@ int cold_faulty_new(const struct base_env *env, const char *url, struct cold_sto
     if (!f)
         return base_fail(err, VARVE_E_NO_MEMORY, "open store %s: out of memory", url);
     f->env = env;
+    f->seed = seed;
     f->hook = hook;
     base_mutex_init(&f->lock);
     rc = base_format(&f->url, err, "%s", url);
@@ -573,11 +576,11 @@ static int under_url(const char *url, char **ret, struct varve_error *err)
 }
 
 /* The names of ours; the others are the other driver's to judge. */
-static int own_query(const struct cold_url *u, const char **ret_script, uint64_t *ret_seed,
-                     struct varve_error *err)
+static int own_query(const struct base_env *env, const struct cold_url *u, const char **ret_script,
+                     uint64_t *ret_seed, struct varve_error *err)
 {
     const char *text = cold_url_query(u, "seed");
-    int64_t seed = 0;
+    int64_t seed = (int64_t)(base_random_u64(env->random) >> 32);
 
     if (text && (!base_parse_i64(text, &seed) || seed < 0))
         return base_fail(err, VARVE_E_INVALID, "store URL: seed=%s is no number", text);
@@ -599,7 +602,7 @@ int cold_faulty_open(const struct base_env *env, const char *url,
 
     if (rc < 0)
         return rc;
-    rc = own_query(u, &script, &seed, err);
+    rc = own_query(env, u, &script, &seed, err);
     if (rc == 0)
         rc = under_url(url, &inner, err);
     if (rc == 0)

@@ -30,7 +30,9 @@
  *
  * What happens follows from the seed and the calls alone, not from time or threads: calls are
  * counted apart for each op, key and place in it (a range's position, a part's number), so the Nth
- * try of one thing is always the Nth, whatever else is going on. Keys hold random ids; who wants
+ * try of one thing is always the Nth, whatever else is going on. Counts begin with the handle: with
+ * a seed given, a command that is run again meets the same faults; without one each handle takes a
+ * random seed, which the messages name. Keys hold random ids; who wants
  * the same run again gives the engine the same random numbers too. Time is the environment's clock.
  */
 #ifndef COLD_FAULTY_H

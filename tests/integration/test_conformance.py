@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 
+import fakes3client
 import s3servers
 from varvetest import ROOT, Skip, main
 
@@ -20,9 +21,9 @@ def faulty(url):
     return "faulty+%s&%s" % (url, FAULTS)
 
 
-def conform(s3, url, skipped=()):
+def conform(env, url, skipped=()):
     """Runs the suite; only what the driver's caps deny may be skipped."""
-    done = subprocess.run([CONFORMANCE], env=dict(os.environ, **s3.env, VARVE_TEST_COLD_URL=url), timeout=540,
+    done = subprocess.run([CONFORMANCE], env=dict(os.environ, **env, VARVE_TEST_COLD_URL=url), timeout=540,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     text = done.stdout.decode(errors="replace")
     missing = re.search(r"unknown scheme '\w+'|the driver cannot be loaded", text)
@@ -48,37 +49,54 @@ def libs3(s3, bucket, prefix, more=""):
 
 def test_s3_on_minio(_):
     s3 = s3servers.shared("minio")
-    conform(s3, s3.url(s3.bucket(), "conformance"), ALWAYS_WELL)
+    conform(s3.env, s3.url(s3.bucket(), "conformance"), ALWAYS_WELL)
 
 
 def test_s3_on_minio_through_faults(_):
     s3 = s3servers.shared("minio")
-    conform(s3, faulty(s3.url(s3.bucket(), "conformance")), ALWAYS_WELL | FAULTY)
+    conform(s3.env, faulty(s3.url(s3.bucket(), "conformance")), ALWAYS_WELL | FAULTY)
+
+
+def on_the_fake(change):
+    """The fake has conditions on everything, as AWS has."""
+    with fakes3client.Server("--bucket", "conformance") as server:
+        keys = server.client()
+        env = {"AWS_ACCESS_KEY_ID": keys.key, "AWS_SECRET_ACCESS_KEY": keys.secret, "AWS_REGION": keys.region}
+        url = "s3://conformance/test?endpoint=http://127.0.0.1:%d&region=%s&path_style=1" % (server.port, keys.region)
+        conform(env, change(url), ALWAYS_WELL | (FAULTY if change is faulty else set()))
+
+
+def test_s3_on_the_fake(_):
+    on_the_fake(str)
+
+
+def test_s3_on_the_fake_through_faults(_):
+    on_the_fake(faulty)
 
 
 def test_s3_on_rgw(_):
     s3 = s3servers.shared("rgw")
-    conform(s3, s3.url(s3.bucket(), "conformance"), ALWAYS_WELL | NO_COMPLETE)
+    conform(s3.env, s3.url(s3.bucket(), "conformance"), ALWAYS_WELL | NO_COMPLETE)
 
 
 def test_s3_on_rgw_through_faults(_):
     s3 = s3servers.shared("rgw")
-    conform(s3, faulty(s3.url(s3.bucket(), "conformance")), ALWAYS_WELL | NO_COMPLETE | FAULTY)
+    conform(s3.env, faulty(s3.url(s3.bucket(), "conformance")), ALWAYS_WELL | NO_COMPLETE | FAULTY)
 
 
 def test_libs3_on_rgw(_):
     s3 = s3servers.shared("rgw")
-    conform(s3, libs3(s3, s3.bucket(), "con/formance"), NO_CONDITIONS)
+    conform(s3.env, libs3(s3, s3.bucket(), "con/formance"), NO_CONDITIONS)
 
 
 def test_libs3_on_rgw_without_fencing(_):
     s3 = s3servers.shared("rgw")
-    conform(s3, libs3(s3, s3.bucket(), "conformance", "&fencing=none"), UNFENCED)
+    conform(s3.env, libs3(s3, s3.bucket(), "conformance", "&fencing=none"), UNFENCED)
 
 
 def test_libs3_on_rgw_through_faults(_):
     s3 = s3servers.shared("rgw")
-    conform(s3, faulty(libs3(s3, s3.bucket(), "conformance", "&fencing=none")), UNFENCED)
+    conform(s3.env, faulty(libs3(s3, s3.bucket(), "conformance", "&fencing=none")), UNFENCED)
 
 
 if __name__ == "__main__":
