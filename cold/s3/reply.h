@@ -1,8 +1,13 @@
 /*
- * What a store answers, taken apart: XML bodies with limits, and the class of every error.
+ * What a store answers, taken apart (reply.c), and the class of every error (error.c).
  *
  * Nothing here trusts the bytes: documents above S3_REPLY_XML_MAX, deeper than S3_REPLY_DEPTH_MAX,
  * with a DTD or any entity declaration, with texts above S3_REPLY_TEXT_MAX are VARVE_E_CORRUPT.
+ * Unknown elements are passed over. Visits begin only once the whole document has been found
+ * well-formed and complete, so a body that was cut off never looks like a short listing.
+ *
+ * Every s3_reply_ call: an <Error> document, which a 200 may turn out to be, is VARVE_E_STORE (ask
+ * s3_error_decode what it means); another document is VARVE_E_CORRUPT; VARVE_E_NO_MEMORY.
  */
 #ifndef COLD_S3_REPLY_H
 #define COLD_S3_REPLY_H
@@ -22,23 +27,27 @@
 /* What to do about an error; the client's table of actions. */
 enum s3_class {
     S3_OK,
-    S3_NOT_FOUND,    /* 404 NoSuchKey, NoSuchUpload, 404 of a HEAD */
+    /* 404 NoSuchKey, NoSuchUpload, 404 without a body (of a HEAD). A 404 with any other body, a
+     * proxy's page for one, is S3_INVALID: nothing is not there because a stranger says so (I8). */
+    S3_NOT_FOUND,
     S3_NO_BUCKET,    /* 404 NoSuchBucket */
     S3_PRECONDITION, /* 412, 304 */
-    S3_CONFLICT,     /* 409 ConditionalRequestConflict, OperationAborted: try again */
-    S3_SLOW_DOWN,    /* 503 SlowDown, 429, TooManyRequests, RequestLimitExceeded: shrink, try again
-                      */
-    S3_RETRY,        /* 500 502 503 504 408, InternalError, ServiceUnavailable, RequestTimeout */
-    S3_CLOCK,        /* RequestTimeTooSkewed: take the Date header, once */
-    S3_EXPIRED,      /* ExpiredToken, TokenRefreshRequired, RequestExpired: refresh, once */
-    S3_REGION,       /* 301, 307, AuthorizationHeaderMalformed with a region: sign again, once */
-    S3_ARCHIVED,     /* 403 InvalidObjectState */
-    S3_UNSUPPORTED,  /* 501 NotImplemented, 405 MethodNotAllowed */
-    S3_DENIED,       /* 401, other 403: InvalidAccessKeyId, SignatureDoesNotMatch, AccessDenied */
-    S3_RANGE,        /* 416 */
-    S3_CHECKSUM,     /* BadDigest, XAmzContentSHA256Mismatch, InvalidDigest: the wire or the store
-                        changed the body; try again */
-    S3_INVALID,      /* any other 4xx */
+    S3_CONFLICT,     /* 409, but for BucketAlreadyExists and its like; ConditionalRequestConflict,
+                      * OperationAborted: try again */
+    S3_SLOW_DOWN,    /* 503 SlowDown, 429, TooManyRequests, RequestLimitExceeded: try again, less */
+    S3_RETRY,       /* other 5xx, 408, InternalError, ServiceUnavailable, RequestTimeout; an <Error>
+                     * in a 200 that says nothing else */
+    S3_CLOCK,       /* RequestTimeTooSkewed: take the Date header, once */
+    S3_EXPIRED,     /* ExpiredToken, TokenRefreshRequired, RequestExpired: refresh, once */
+    S3_REGION,      /* 301, 307, AuthorizationHeaderMalformed with a region, 400 of a HEAD with one
+                     * in the header: sign again, once */
+    S3_ARCHIVED,    /* 403 InvalidObjectState */
+    S3_UNSUPPORTED, /* 501 NotImplemented, 405 MethodNotAllowed */
+    S3_DENIED,      /* 401, other 403: InvalidAccessKeyId, SignatureDoesNotMatch, AccessDenied */
+    S3_RANGE,       /* 416 */
+    S3_CHECKSUM,    /* BadDigest, XAmzContentSHA256Mismatch, InvalidDigest: the wire or the store
+                       changed the body; try again */
+    S3_INVALID,     /* any other 4xx */
 };
 
 struct s3_error {
@@ -57,7 +66,7 @@ struct s3_error {
  */
 void s3_error_decode(int status, const char *region, const void *body, size_t size,
                      struct s3_error *ret);
-/* "SlowDown", "NoSuchBucket" and the like: true when the body's root element is <Error>. */
+/* True when the body's root element is <Error>. */
 bool s3_error_is_document(const void *body, size_t size);
 
 struct s3_list_object {
@@ -74,7 +83,8 @@ struct s3_list_result {
     size_t count;
 };
 /* ListObjectsV2 with encoding-type=url or without. A visit that returns non-zero ends the walk and
- * that value is returned. VARVE_E_CORRUPT: not such a document. */
+ * that value is returned, in *err whatever the visit left there. VARVE_E_CORRUPT: not such a
+ * document, e.g. one that is truncated without a token to go on with. */
 int s3_reply_list(const void *body, size_t size,
                   int (*visit)(void *arg, const struct s3_list_object *object), void *arg,
                   struct s3_list_result *ret, struct varve_error *err);
@@ -108,8 +118,7 @@ int s3_reply_parts(const void *body, size_t size,
 
 /* InitiateMultipartUploadResult: the upload id, fresh memory. */
 int s3_reply_upload_id(const void *body, size_t size, char **ret, struct varve_error *err);
-/* CompleteMultipartUploadResult: the ETag, fresh memory. An <Error> document is VARVE_E_STORE; ask
- * s3_error_decode. */
+/* CompleteMultipartUploadResult: the ETag, fresh memory. */
 int s3_reply_complete(const void *body, size_t size, char **ret_etag, struct varve_error *err);
 /* DeleteResult: calls failed() for each key that could not be deleted. */
 int s3_reply_delete(const void *body, size_t size,
@@ -120,7 +129,8 @@ int s3_reply_delete(const void *body, size_t size,
 int s3_reply_location(const void *body, size_t size, char **ret, struct varve_error *err);
 /* VersioningConfiguration: true when Status is Enabled or Suspended. */
 int s3_reply_versioning(const void *body, size_t size, bool *ret, struct varve_error *err);
-/* AssumeRole and AssumeRoleWithWebIdentity of STS: <Credentials>. Strings are fresh memory. */
+/* AssumeRole and AssumeRoleWithWebIdentity of STS: <Credentials>. s3_credentials_clear releases
+ * them. */
 struct s3_credentials;
 int s3_reply_credentials(const void *body, size_t size, struct s3_credentials *ret,
                          struct varve_error *err);

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "cold/s3/endpoint.h"
+#include "cold/s3/reply.h"
 #include "cold/s3/sign.h"
 #include "tests/support/alloc.h"
 
@@ -67,6 +68,72 @@ static int use_endpoint(struct varve_error *err)
     return rc;
 }
 
+static int see_object(void *arg, const struct s3_list_object *object)
+{
+    (void)arg;
+    (void)object;
+    return 0;
+}
+
+static int see_upload(void *arg, const struct s3_list_upload *upload)
+{
+    (void)arg;
+    (void)upload;
+    return 0;
+}
+
+static int use_listings(struct varve_error *err)
+{
+    static const char list[] =
+        "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t"
+        "</NextContinuationToken><Contents><Key>k</Key><Size>1</Size><ETag>e</ETag><StorageClass>s"
+        "</StorageClass></Contents><Contents><Key>l</Key><Size>1</Size></Contents>"
+        "</ListBucketResult>";
+    static const char uploads[] =
+        "<ListMultipartUploadsResult><IsTruncated>true</IsTruncated><NextKeyMarker>k"
+        "</NextKeyMarker><NextUploadIdMarker>i</NextUploadIdMarker><Upload><Key>k</Key><UploadId>i"
+        "</UploadId></Upload></ListMultipartUploadsResult>";
+    struct s3_uploads_result more;
+    struct s3_list_result result;
+    int rc = s3_reply_list(list, strlen(list), see_object, NULL, &result, err);
+
+    if (rc < 0)
+        return rc;
+    free(result.next_token);
+    rc = s3_reply_uploads(uploads, strlen(uploads), see_upload, NULL, &more, err);
+    if (rc < 0)
+        return rc;
+    free(more.next_key_marker);
+    free(more.next_upload_id_marker);
+    return 0;
+}
+
+static int use_other_replies(struct varve_error *err)
+{
+    static const char location[] = "<LocationConstraint>r</LocationConstraint>";
+    static const char deleted[] = "<DeleteResult><Error><Key>k</Key><Code>c</Code><Message>m</"
+                                  "Message></Error></DeleteResult>";
+    static const char grant[] =
+        "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>A</AccessKeyId>"
+        "<SecretAccessKey>S</SecretAccessKey><SessionToken>T</SessionToken><Expiration>"
+        "2026-01-02T04:04:05Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>";
+    struct s3_credentials c;
+    char *text;
+    int rc = s3_reply_location(location, strlen(location), &text, err);
+
+    if (rc < 0)
+        return rc;
+    free(text);
+    rc = s3_reply_delete(deleted, strlen(deleted), NULL, NULL, err);
+    if (rc < 0)
+        return rc;
+    rc = s3_reply_credentials(grant, strlen(grant), &c, err);
+    if (rc < 0)
+        return rc;
+    s3_credentials_clear(&c);
+    return 0;
+}
+
 static void fail_each(int (*use)(struct varve_error *err))
 {
     uint64_t nth = 0, count;
@@ -97,11 +164,25 @@ static void endpoints_survive_lack_of_memory(void **state)
     fail_each(use_endpoint);
 }
 
+static void listings_survive_lack_of_memory(void **state)
+{
+    (void)state;
+    fail_each(use_listings);
+}
+
+static void other_replies_survive_lack_of_memory(void **state)
+{
+    (void)state;
+    fail_each(use_other_replies);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(signing_survives_lack_of_memory),
         cmocka_unit_test(endpoints_survive_lack_of_memory),
+        cmocka_unit_test(listings_survive_lack_of_memory),
+        cmocka_unit_test(other_replies_survive_lack_of_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
