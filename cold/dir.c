@@ -513,6 +513,7 @@ static void dir_caps(void *self, struct cold_caps *ret)
         .conditional_complete = true,
         .local = true,
         .ordered_list = true,
+        .lists_uploads = true,
         .put_size_max = UINT64_C(64) << 20,
         .part_size_min = 1,
         .part_size = UINT64_C(8) << 20,

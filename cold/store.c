@@ -10,6 +10,7 @@
 #include "cold/dir.h"
 #include "cold/faulty.h"
 #include "cold/plugin.h"
+#include "cold/s3.h"
 #include "cold/url.h"
 
 #define LIST_ALL_PAGE 65536 /* asked for; a driver gives fewer where its store does */
@@ -149,6 +150,21 @@ static int open_file(const struct base_env *env, const char *text, const struct 
     return rc;
 }
 
+static int open_s3(const struct base_env *env, const char *text, const struct cold_url *url,
+                   const struct cold_store_options *options, struct cold_store **ret,
+                   struct varve_error *err)
+{
+    struct cold_s3 *s3;
+    int rc = cold_s3_open(env, url, options, &s3, err);
+
+    if (rc < 0)
+        return rc;
+    rc = cold_store_new(env, text, &cold_s3_ops, s3, options->read_only, ret, err);
+    if (rc < 0)
+        cold_s3_close(s3);
+    return rc;
+}
+
 int cold_store_open(const struct base_env *env, const char *url,
                     const struct cold_store_options *options, struct cold_store **ret,
                     struct varve_error *err)
@@ -171,9 +187,11 @@ int cold_store_open(const struct base_env *env, const char *url,
         rc = open_file(env, url, u, options, ret, err);
     else if (strcmp(u->scheme, "libs3") == 0)
         rc = cold_plugin_open(env, u, url, options, ret, err);
+    else if (strcmp(u->scheme, "s3") == 0)
+        rc = open_s3(env, url, u, options, ret, err);
     else
-        rc = base_fail(err, VARVE_E_INVALID, "store URL: unknown scheme '%s' (known: file, libs3)",
-                       u->scheme);
+        rc = base_fail(err, VARVE_E_INVALID,
+                       "store URL: unknown scheme '%s' (known: file, s3, libs3)", u->scheme);
     if (rc == 0 && cold_url_query(u, "fencing"))
         (*ret)->unfenced = true;
     cold_url_free(u);
@@ -246,6 +264,26 @@ static int unfence(struct cold_store *store, const char *op, const char *key, st
     rc = unfenced_check(store, op, key, how, err);
     how->condition = COLD_ALWAYS;
     return rc;
+}
+
+void cold_store_set_caps(struct cold_store *store, const struct cold_caps *caps)
+{
+    if (store->ops->set_caps)
+        store->ops->set_caps(store->self, caps);
+}
+
+int cold_store_trial(struct cold_store *store, const char *key, enum cold_trial trial,
+                     bool *ret_refused, struct varve_error *err)
+{
+    int rc = check_change(store, "put", key, err);
+
+    if (rc < 0)
+        return rc;
+    if (!store->ops->trial)
+        return base_fail(err, VARVE_E_UNSUPPORTED, "put %s: %s has no checksums of its own", key,
+                         store->url);
+    return counted(store, COLD_OP_PUT,
+                   store->ops->trial(store->self, key, trial, ret_refused, err));
 }
 
 int cold_store_put(struct cold_store *store, const char *key, const struct iovec *body, int count,
@@ -487,10 +525,13 @@ int cold_store_upload_list(struct cold_store *store, const char *prefix,
 
 void cold_store_stats(struct cold_store *store, struct cold_stats *ret)
 {
+    memset(ret, 0, sizeof(*ret));
     for (int i = 0; i < COLD_OP_COUNT; i++) {
         ret->requests[i] = atomic_load_explicit(&store->requests[i], memory_order_relaxed);
         ret->failures[i] = atomic_load_explicit(&store->failures[i], memory_order_relaxed);
     }
     ret->bytes_sent = atomic_load_explicit(&store->bytes_sent, memory_order_relaxed);
     ret->bytes_received = atomic_load_explicit(&store->bytes_received, memory_order_relaxed);
+    if (store->ops->stats)
+        store->ops->stats(store->self, ret);
 }

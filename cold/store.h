@@ -56,7 +56,15 @@ struct cold_caps {
     bool private_uploads; /* a multipart upload is known to its own handle only, and ends with it */
     bool unfenced; /* fencing=none: conditions are looked at first, which keeps nobody apart */
     bool async;    /* cold_store_get_start works: gets that hold no thread */
+    /* Found by cold/probe.c at init and kept by the store's settings (cold_caps_encode). */
+    bool verifies_crc32c; /* a body whose CRC32C header is wrong is refused */
+    bool etag_unquoted;   /* if-match works only without the quotes of the ETag */
+    bool probed;          /* the driver goes by what a probe found: init has to run one */
+    bool lists_uploads;   /* by prefix; else unfinished uploads are the store's to clean up */
 };
+
+/* A body that contradicts its own checksum: does the store see it? */
+enum cold_trial { COLD_TRIAL_WRONG_CRC32C, COLD_TRIAL_WRONG_SHA256 };
 
 struct cold_part {
     unsigned number; /* from 1 */
@@ -70,6 +78,7 @@ struct cold_upload {
 };
 
 struct cold_store;
+struct cold_stats;
 
 /*
  * A ranged GET under way without a thread (cold_store_get_start). The caller fills the first part
@@ -124,18 +133,27 @@ struct cold_store_ops {
      * get by one call of cold_store_get_done. */
     int (*get_start)(void *self, struct cold_get *get, struct varve_error *err);
     void (*get_cancel)(void *self, struct cold_get *get);
+    /* Optional. What a probe found, or wants to try; before the store is shared. */
+    void (*set_caps)(void *self, const struct cold_caps *caps);
+    void (*stats)(void *self, struct cold_stats *ret); /* optional: retries and hedges */
+    /* Optional: puts a body that should be refused; *ret_refused says whether it was. */
+    int (*trial)(void *self, const char *key, enum cold_trial trial, bool *ret_refused,
+                 struct varve_error *err);
 };
 
 struct cold_store_options {
-    bool create;    /* make what the URL names if it is missing (dir: the directory) */
-    bool read_only; /* changing calls are VARVE_E_READ_ONLY */
+    bool create;        /* make what the URL names if it is missing (dir: the directory) */
+    bool read_only;     /* changing calls are VARVE_E_READ_ONLY */
+    bool create_bucket; /* s3: make the bucket if there is none */
+    const char *caps;   /* what a probe found (cold_caps_encode); NULL: not probed */
 };
 
 /*
  * Opens the store a URL names: "file:///absolute/dir" (a bare absolute or relative path is the
- * same). VARVE_E_INVALID (unknown scheme or query name, said in words), VARVE_E_STORE. Opening
- * without `create` asks nothing of the store: one that cannot be reached (a directory moved away)
- * is opened, and each call on it is VARVE_E_STORE, retriable, until it is back.
+ * same), "s3://bucket/prefix?endpoint=..." (s3.h lists the names). VARVE_E_INVALID (unknown scheme
+ * or query name, said in words), VARVE_E_STORE. Opening without `create` asks nothing of the store:
+ * one that cannot be reached (a directory moved away) is opened, and each call on it is
+ * VARVE_E_STORE, retriable, until it is back.
  */
 int cold_store_open(const struct base_env *env, const char *url,
                     const struct cold_store_options *options, struct cold_store **ret,
@@ -147,6 +165,11 @@ struct cold_store *cold_store_close(struct cold_store *store);
 
 const char *cold_store_url(const struct cold_store *store); /* without credentials */
 void cold_store_caps(struct cold_store *store, struct cold_caps *ret);
+/* Only cold/probe.c: what the store is from now on taken to do. Before other threads use it. */
+void cold_store_set_caps(struct cold_store *store, const struct cold_caps *caps);
+/* VARVE_E_UNSUPPORTED: the driver has no such checksum, or checks it itself. */
+int cold_store_trial(struct cold_store *store, const char *key, enum cold_trial trial,
+                     bool *ret_refused, struct varve_error *err);
 
 /*
  * Roots are kept by conditional writes (I6). VARVE_E_UNSUPPORTED: this store has none, and its URL
@@ -233,6 +256,8 @@ struct cold_stats {
     uint64_t failures[COLD_OP_COUNT]; /* conditions are none */
     uint64_t bytes_sent;
     uint64_t bytes_received;
+    uint64_t retries; /* requests sent again inside calls; `requests` counts calls */
+    uint64_t hedges;  /* second requests beside slow reads */
 };
 void cold_store_stats(struct cold_store *store, struct cold_stats *ret);
 

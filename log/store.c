@@ -154,10 +154,13 @@ out:
     return r;
 }
 
-static int open_cold(struct varve_store *s, const char *cold, const char *cold_meta,
+static int open_cold(struct varve_store *s, const struct base_settings *settings,
                      struct varve_error *err)
 {
-    const struct cold_store_options options = {.read_only = s->read_only};
+    const char *cold = base_settings_get(settings, "cold");
+    const char *cold_meta = base_settings_get(settings, "cold.meta");
+    struct cold_store_options options = {.read_only = s->read_only,
+                                         .caps = base_settings_get(settings, LOG_STORE_CAPS)};
     char *url = NULL;
     int r = log_store_resolve_url(s->path, cold, &url, err);
 
@@ -170,6 +173,7 @@ static int open_cold(struct varve_store *s, const char *cold, const char *cold_m
     if (cold_meta) {
         url = NULL;
         s->meta = NULL;
+        options.caps = base_settings_get(settings, LOG_STORE_META_CAPS);
         r = log_store_resolve_url(s->path, cold_meta, &url, err);
         if (r == 0)
             r = cold_store_open(&s->env, url, &options, &s->meta, err);
@@ -273,8 +277,7 @@ static int open_directory(struct varve_store *s, const struct varve_store_option
     if (r == 0 && !s->read_only)
         r = open_lock(s, err);
     if (r == 0)
-        r = open_cold(s, base_settings_get(settings, "cold"),
-                      base_settings_get(settings, "cold.meta"), err);
+        r = open_cold(s, settings, err);
     if (r == 0 && !s->read_only && s->settings.lease_ms > 0)
         r = open_lease(s, err);
     if (r == 0)
@@ -298,7 +301,9 @@ static int open_attached(struct varve_store *s, const struct varve_store_options
             "its store's directory",
             s->path);
     s->attached = true;
-    r = open_cold(s, s->path, NULL, err);
+    r = cold_store_open(&s->env, s->path, &(struct cold_store_options){.read_only = true},
+                        &s->segments, err);
+    s->meta = s->segments;
     if (r == 0)
         r = cold_identity_read(s->meta, &s->id, err);
     if (r == VARVE_E_NOT_FOUND)

@@ -20,6 +20,8 @@
 #define LOG_STORE_SETTINGS_MAX (1024 * 1024) /* bytes of the settings file */
 #define LOG_STORE_FILE "varve-store"
 #define LOG_STORE_DRAFT LOG_STORE_FILE ".draft" /* while the store is being made */
+#define LOG_STORE_CAPS "cold.caps" /* what the probe of create found the cold tier to do */
+#define LOG_STORE_META_CAPS "cold.meta.caps"
 #define LOG_CACHE_BYTES_DEFAULT (256 * INT64_C(1024) * 1024)
 #define LOG_CACHE_SLOT_BYTES (64 * 1024)
 #define LOG_TABLES_BYTES (16 * INT64_C(1024) * 1024) /* file of block tables */

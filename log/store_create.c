@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "cold/manifest.h"
+#include "cold/probe.h"
 #include "log/names.h"
 #include "log/store.h"
 
@@ -104,39 +105,73 @@ static int create_adopt(const struct base_env *env, const char *path, struct col
     return r;
 }
 
+/* What a store that is not a local directory can do, found out by doing it, once: opening later
+ * costs no request for it. */
+static int create_probe(const struct base_env *env, struct cold_store *cold,
+                        char ret_caps[COLD_CAPS_TEXT_SIZE], struct varve_error *err)
+{
+    struct cold_probe probe;
+    struct cold_caps caps;
+    int r;
+
+    ret_caps[0] = '\0';
+    cold_store_caps(cold, &caps);
+    if (!caps.probed)
+        return 0;
+    r = cold_probe_run(env, cold, &probe, err);
+    if (r == 0)
+        cold_caps_encode(&probe.caps, ret_caps);
+    return r;
+}
+
 /* The cold tier says whose it is: a prefix in use is refused unless it is adopted. */
 static int create_claim_cold(const struct base_env *env, const char *path, const char *url,
-                             bool adopt, const struct base_id *id, struct varve_error *err)
+                             const struct varve_store_options *o, const struct base_id *id,
+                             char ret_caps[COLD_CAPS_TEXT_SIZE], struct varve_error *err)
 {
     struct cold_store *meta = NULL;
     struct base_id other;
-    const struct cold_store_options options = {.create = true};
+    const struct cold_store_options options = {.create = true, .create_bucket = o->create_bucket};
     int r = cold_store_open(env, url, &options, &meta, err);
 
     if (r < 0)
         return r;
-    r = cold_store_check_fencing(meta, err);
-    if (r < 0) {
-        cold_store_close(meta);
-        return r;
-    }
-    r = cold_identity_create(meta, id, env->clock->wall_ms(env->clock->ctx), err);
+    r = create_probe(env, meta, ret_caps, err);
+    if (r == 0)
+        r = cold_store_check_fencing(meta, err);
+    if (r == 0)
+        r = cold_identity_create(meta, id, env->clock->wall_ms(env->clock->ctx), err);
     if (r == VARVE_E_EXISTS) {
         r = cold_identity_read(meta, &other, err);
         if (r == 0 && !base_id_equal(&other, id))
-            r = adopt ? create_adopt(env, path, meta, err)
-                      : base_fail(err, VARVE_E_EXISTS,
-                                  "cold tier %s belongs to another store; give --adopt to use it "
-                                  "with this one",
-                                  cold_store_url(meta));
+            r = o->adopt ? create_adopt(env, path, meta, err)
+                         : base_fail(err, VARVE_E_EXISTS,
+                                     "cold tier %s belongs to another store; give --adopt to use "
+                                     "it with this one",
+                                     cold_store_url(meta));
     }
     cold_store_close(meta);
     return r;
 }
 
-static int create_settings(const struct base_env *env, const struct varve_store_options *o,
-                           const struct base_id *id, char **ret, size_t *ret_size,
+/* Where roots lie elsewhere the segments' place is only made. */
+static int create_segments(const struct base_env *env, const char *url,
+                           const struct varve_store_options *o, char ret_caps[COLD_CAPS_TEXT_SIZE],
                            struct varve_error *err)
+{
+    struct cold_store *segments = NULL;
+    const struct cold_store_options options = {.create = true, .create_bucket = o->create_bucket};
+    int r = cold_store_open(env, url, &options, &segments, err);
+
+    if (r == 0)
+        r = create_probe(env, segments, ret_caps, err);
+    cold_store_close(segments);
+    return r;
+}
+
+static int create_settings(const struct base_env *env, const struct varve_store_options *o,
+                           const struct base_id *id, const char *caps, const char *meta_caps,
+                           char **ret, size_t *ret_size, struct varve_error *err)
 {
     char text[BASE_ID_TEXT_SIZE];
     char number[24];
@@ -155,6 +190,10 @@ static int create_settings(const struct base_env *env, const struct varve_store_
         r = base_settings_set(s, "cold", o->cold_url ? o->cold_url : "cold", err);
     if (r == 0 && o->cold_meta_url)
         r = base_settings_set(s, "cold.meta", o->cold_meta_url, err);
+    if (r == 0 && caps[0])
+        r = base_settings_set(s, LOG_STORE_CAPS, caps, err);
+    if (r == 0 && meta_caps[0])
+        r = base_settings_set(s, LOG_STORE_META_CAPS, meta_caps, err);
     if (r == 0) {
         snprintf(number, sizeof(number), "%" PRId64,
                  o->cache_bytes ? o->cache_bytes : LOG_CACHE_BYTES_DEFAULT);
@@ -181,38 +220,64 @@ static int create_absolute_url(const char *url, char **ret, struct varve_error *
     return base_format(ret, err, "%s/%s", cwd, url);
 }
 
+static int create_draft(const struct base_env *env, const char *draft,
+                        const struct varve_store_options *o, const struct base_id *id,
+                        const char *caps, const char *meta_caps, struct varve_error *err)
+{
+    char *text = NULL;
+    size_t size = 0;
+    int r = create_settings(env, o, id, caps, meta_caps, &text, &size, err);
+
+    if (r == 0)
+        r = base_file_replace(env->io, draft, text, size, true, err);
+    free(text);
+    return r;
+}
+
+/* Claims the places in the cold tier, and writes into the draft what they were found to do. */
+static int create_cold(const struct base_env *env, const char *path, const char *draft,
+                       const struct varve_store_options *o, const struct base_id *id,
+                       struct varve_error *err)
+{
+    char caps[COLD_CAPS_TEXT_SIZE] = "", meta_caps[COLD_CAPS_TEXT_SIZE] = "";
+    char *url = NULL, *meta = NULL;
+    int r = log_store_resolve_url(path, o->cold_url ? o->cold_url : "cold", &url, err);
+
+    if (r == 0 && o->cold_meta_url)
+        r = log_store_resolve_url(path, o->cold_meta_url, &meta, err);
+    if (r == 0)
+        r = meta ? create_claim_cold(env, path, meta, o, id, meta_caps, err)
+                 : create_claim_cold(env, path, url, o, id, caps, err);
+    if (r == 0 && meta)
+        r = create_segments(env, url, o, caps, err);
+    if (r == 0 && (caps[0] || meta_caps[0]))
+        r = create_draft(env, draft, o, id, caps, meta_caps, err);
+    free(url);
+    free(meta);
+    return r;
+}
+
 /*
  * In this order: the draft of the settings, which makes the id durable; the cold tier, claimed with
- * that id; the settings' name, last: a directory without it is no store. Whatever cuts this short,
- * create can be run again.
+ * that id; the draft again, with what the cold tier can do, where that was asked; the settings'
+ * name, last: a directory without it is no store. Whatever cuts this short, create can be run
+ * again.
  */
 static int create_write(const struct base_env *env, const char *path, const char *file,
                         const char *draft, const struct varve_store_options *o,
                         const struct base_id *id, struct varve_error *err)
 {
-    char *url = NULL, *meta = NULL, *logs = NULL, *text = NULL;
-    size_t text_size = 0;
+    char *logs = NULL;
     int r = base_dir_create(env->io, path, true, err);
 
     if (r == 0)
-        r = create_settings(env, o, id, &text, &text_size, err);
-    if (r == 0)
-        r = base_file_replace(env->io, draft, text, text_size, true, err);
+        r = create_draft(env, draft, o, id, "", "", err);
     if (r == 0)
         r = base_format(&logs, err, "%s/logs", path);
     if (r == 0)
         r = base_dir_create(env->io, logs, true, err);
     if (r == 0)
-        r = log_store_resolve_url(path, o->cold_url ? o->cold_url : "cold", &url, err);
-    if (r == 0 && o->cold_meta_url)
-        r = log_store_resolve_url(path, o->cold_meta_url, &meta, err);
-    if (r == 0)
-        r = create_claim_cold(env, path, meta ? meta : url, o->adopt, id, err);
-    if (r == 0 && meta) { /* roots lie elsewhere: the segments' place is only made */
-        struct cold_store *segments = NULL;
-        r = cold_store_open(env, url, &(struct cold_store_options){.create = true}, &segments, err);
-        cold_store_close(segments);
-    }
+        r = create_cold(env, path, draft, o, id, err);
     if (r == 0) {
         r = env->io->rename(env->io->ctx, draft, file);
         if (r < 0)
@@ -220,10 +285,7 @@ static int create_write(const struct base_env *env, const char *path, const char
     }
     if (r == 0)
         r = base_dir_sync(env->io, path, err);
-    free(url);
-    free(meta);
     free(logs);
-    free(text);
     return r;
 }
 

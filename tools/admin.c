@@ -18,6 +18,7 @@ int tools_init(struct tools_args *args)
     o.cold_url = tools_text(args, "cold");
     o.cold_meta_url = tools_text(args, "cold-meta");
     o.adopt = tools_flag(args, "adopt");
+    o.create_bucket = tools_flag(args, "create-bucket");
     o.settings = tools_pairs(args, &o.setting_count);
     if (varve_store_create(path, &o, &err) < 0) {
         int rc = tools_fail(args, &err);

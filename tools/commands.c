@@ -41,6 +41,7 @@ static const struct tools_option init_options[] = {
     VALUE("cold", 0, TOOLS_TEXT, "URL", "the cold tier; default: the directory STORE/cold"),
     VALUE("cold-meta", 0, TOOLS_TEXT, "URL", "where roots and pages lie, when not in --cold"),
     FLAG("adopt", 0, "use a cold tier that another store has used"),
+    FLAG("create-bucket", 0, "make the bucket of an s3:// cold tier if there is none"),
     STORE_SETTING,
     VERBOSE,
     END,

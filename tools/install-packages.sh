@@ -41,4 +41,4 @@ install_packages() {
 # ./check adds, only for the module cold/libs3.
 install_build_packages="cc:gcc meson:meson ninja:ninja-build pkg-config:pkg-config
     python3:python3 -:libc6-dev -:libzstd-dev -:liblz4-dev -:zlib1g-dev -:libsnappy-dev
-    -:libssl-dev -:libexpat1-dev -:libisal-dev -:libevent-dev"
+    -:libssl-dev -:libexpat1-dev -:libisal-dev -:libcurl4-openssl-dev -:libevent-dev"

@@ -53,12 +53,15 @@ struct varve_store_options {
     bool read_only;
     bool take_over; /* opening for writing: become the owner of logs that another store owns (a new
                        epoch) */
-    /* create: URL of the cold tier; NULL: the directory "cold" inside the store. file:///dir */
+    /* create: URL of the cold tier; NULL: the directory "cold" inside the store.
+     * file:///dir or s3://bucket/prefix?endpoint=...; docs/configuration.md lists the names */
     const char *cold_url;
     /* create: URL for roots and pages where it differs; NULL: cold_url */
     const char *cold_meta_url;
     /* create: use a cold tier that another store has used before */
     bool adopt;
+    /* create: make the bucket of an s3 URL if there is none */
+    bool create_bucket;
     /* Called from any thread, never with a lock held; must not call back into the library. NULL:
      * silent. */
     void (*message)(void *ctx, int level, const char *text);
