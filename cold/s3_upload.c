@@ -230,6 +230,23 @@ static int complete_send(struct cold_s3 *s, const char *op, const char *key, str
     return rc;
 }
 
+/* RGW 16.2 answers 500 to the end of an upload that is gone: its parts say whether it is. */
+static bool upload_is_gone(struct cold_s3 *s, const char *full_key, const char *upload_id)
+{
+    const struct s3_query pairs[] = {{"max-parts", "1"}, {"uploadId", upload_id}};
+    struct s3_call call = {.method = "GET", .key = full_key, .size_max = REPLY_SIZE_MAX};
+    char *query;
+    int rc;
+
+    if (s3_query_encode(pairs, 2, &query, NULL) < 0)
+        return false;
+    call.query = query;
+    rc = s3_client_call(s->client, &call, NULL);
+    free(query);
+    free(call.body_memory);
+    return rc == VARVE_E_NOT_FOUND;
+}
+
 int cold_s3_upload_complete(void *self, const char *key, const struct cold_upload *upload,
                             const struct cold_part *parts, unsigned count,
                             const struct cold_put *how, struct cold_etag *ret_etag,
@@ -270,6 +287,9 @@ int cold_s3_upload_complete(void *self, const char *key, const struct cold_uploa
     }
     if (rc == 0)
         rc = complete_send(s, op, key, &call, ret_etag, err);
+    if (rc == VARVE_E_STORE && call.error.class == S3_RETRY &&
+        upload_is_gone(s, full, pairs[0].value))
+        rc = cold_s3_context(s, base_fail(err, VARVE_E_NOT_FOUND, "no such upload"), op, key, err);
     if (rc == VARVE_E_NOT_FOUND || (rc == VARVE_E_PRECONDITION && call.uncertain))
         rc = complete_find_out(s, op, key, rc, &call, write_id, size, ret_etag, err);
     base_buffer_deinit(&xml);

@@ -33,6 +33,8 @@
 #define KEYS_LEFT_MIN_MS 10000 /* credentials with less to live are not signed with */
 #define KEYS_REFRESH_INTERVAL_NS INT64_C(30000000000)
 #define DAMAGED_REQUESTS_MAX 4 /* of answers that are not what was asked for */
+/* MinIO calls a put denied whose directory a delete beside it has just pruned. */
+#define DENIED_REQUESTS_MAX 3
 
 enum call_state { CALL_READY, CALL_RUNNING, CALL_WAITING };
 
@@ -73,6 +75,7 @@ struct s3_client {
     struct s3_call *ready;
     unsigned busy; /* calls whose done has not returned, and lost attempts in flight */
     bool answered; /* the store has answered at least once */
+    bool welcome;  /* it has let a request of ours through */
     bool closing;
     struct s3_client_stats stats;
 };
@@ -409,6 +412,8 @@ static bool verdict_follow_locked(struct s3_client *c, struct s3_attempt *a,
         c->stats.slow_downs++;
         s3_window_slow_down(&c->window, mono_ns(c));
         return retry_locked(c, call, reply);
+    case S3_VERDICT_DENIED:
+        return c->welcome && call->requests < DENIED_REQUESTS_MAX && retry_locked(c, call, reply);
     case S3_VERDICT_AGAIN:
         return retry_locked(c, call, reply);
     }
@@ -417,6 +422,7 @@ static bool verdict_follow_locked(struct s3_client *c, struct s3_attempt *a,
 
 static void success_note_locked(struct s3_client *c, const struct s3_attempt *a)
 {
+    c->welcome = true;
     s3_budget_refund(&c->budget);
     s3_window_succeeded(&c->window);
     if (a->call->may_hedge && a->call->room_size <= S3_HEDGE_SIZE_MAX)

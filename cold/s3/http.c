@@ -317,11 +317,11 @@ static void thread_run(void *arg)
     bool sweep_now;
 
     while (has_work(th, &sweep_now)) {
-        take_queued(th);
         if (sweep_now || th->sweep_due_ns <= now_ns(th->http)) {
             sweep(th);
             th->sweep_due_ns = INT64_MAX;
         }
+        take_queued(th); /* behind the sweep, which makes room */
         if (th->active && th->sweep_due_ns == INT64_MAX)
             th->sweep_due_ns = now_ns(th->http) + SWEEP_MS * INT64_C(1000000);
         if (sweep_now && !th->active)
@@ -381,9 +381,8 @@ static int thread_init(struct s3_http *http, struct s3_http_thread *th, struct v
     curl_multi_setopt(th->multi, CURLMOPT_TIMERFUNCTION, watch_timer);
     curl_multi_setopt(th->multi, CURLMOPT_TIMERDATA, th);
     curl_multi_setopt(th->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+    /* What is kept idle; what is in use, queue_take limits. */
     curl_multi_setopt(th->multi, CURLMOPT_MAXCONNECTS, (long)http->options.connections_max);
-    curl_multi_setopt(th->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS,
-                      (long)http->options.connections_max);
     return base_thread_start(&th->thread, "varve-http", thread_run, th, err);
 }
 

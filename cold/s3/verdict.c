@@ -149,6 +149,11 @@ static bool is_full(const struct s3_error *e)
            strcmp(e->code, "XMinioStorageFull") == 0;
 }
 
+static bool is_change(const struct s3_call *call)
+{
+    return strcmp(call->method, "GET") != 0 && strcmp(call->method, "HEAD") != 0;
+}
+
 static enum s3_verdict judge_class(struct s3_call *call, const struct s3_http_reply *reply,
                                    const char *bucket)
 {
@@ -180,7 +185,9 @@ static enum s3_verdict judge_class(struct s3_call *call, const struct s3_http_re
         return fail(call, S3_VERDICT_DONE);
     case S3_DENIED:
         describe(call, VARVE_E_DENIED, false, denied_hint(call->error.code));
-        return fail(call, S3_VERDICT_DONE);
+        return fail(call, is_change(call) && strcmp(call->error.code, "AccessDenied") == 0
+                              ? S3_VERDICT_DENIED
+                              : S3_VERDICT_DONE);
     case S3_INVALID:
         describe(call, is_full(&call->error) ? VARVE_E_NO_SPACE : VARVE_E_STORE,
                  is_full(&call->error), "the store refuses the request");

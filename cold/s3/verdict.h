@@ -13,6 +13,7 @@ enum s3_verdict {
     S3_VERDICT_CLOCK,   /* with the clock of the reply's Date header; once */
     S3_VERDICT_KEYS,    /* with fresh credentials; once */
     S3_VERDICT_REGION,  /* in call->error.region; once */
+    S3_VERDICT_DENIED,  /* a change; after a delay, a few times, where others were let through */
     S3_VERDICT_CANCELLED,
 };
 
