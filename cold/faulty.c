@@ -263,6 +263,13 @@ static void faulty_caps(void *self, struct cold_caps *ret)
         ret->local = false;
 }
 
+static void faulty_set_caps(void *self, const struct cold_caps *caps)
+{
+    struct faulty *f = self;
+
+    cold_store_set_caps(f->under, caps);
+}
+
 static int put_once(struct faulty *f, const struct call *c, const struct iovec *body, int count,
                     const struct cold_put *how, struct cold_etag *ret_etag, struct varve_error *err)
 {
@@ -492,6 +499,7 @@ static const struct cold_store_ops faulty_ops = {
     .name = "faulty",
     .close = faulty_close,
     .caps = faulty_caps,
+    .set_caps = faulty_set_caps,
     .put = faulty_put,
     .get = faulty_get,
     .read = faulty_read,
