@@ -32,7 +32,8 @@
 
 #define KEYS_LEFT_MIN_MS 10000 /* credentials with less to live are not signed with */
 #define KEYS_REFRESH_INTERVAL_NS INT64_C(30000000000)
-#define DAMAGED_REQUESTS_MAX 4 /* of answers that are not what was asked for */
+#define CLOCK_OFF_MS (10 * 60 * 1000) /* stores allow 15 minutes */
+#define DAMAGED_REQUESTS_MAX 4        /* of answers that are not what was asked for */
 /* MinIO calls a put denied whose directory a delete beside it has just pruned. */
 #define DENIED_REQUESTS_MAX 3
 
@@ -334,6 +335,19 @@ static bool region_correct_locked(struct s3_client *c, const char *region)
     return true;
 }
 
+/* The refusal of a HEAD has no body: where it comes with a Date that no store takes, it is the
+ * clock's. */
+static bool is_clock_refusal_locked(const struct s3_client *c, const struct s3_call *call,
+                                    const struct s3_http_reply *reply)
+{
+    int64_t store_ms = s3_verdict_date(reply->headers[S3_REPLY_DATE]), off;
+
+    if (call->rc != VARVE_E_DENIED || call->error.code[0] || store_ms < 0)
+        return false;
+    off = store_ms - (wall_ms(c) + c->skew_ms);
+    return off > CLOCK_OFF_MS || off < -CLOCK_OFF_MS;
+}
+
 /* True: the call waits for its next request. */
 static bool retry_locked(struct s3_client *c, struct s3_call *call, const struct s3_http_reply *r)
 {
@@ -487,6 +501,8 @@ static bool attempt_judge_locked(struct s3_client *c, struct s3_attempt *a,
         return true;
     }
     verdict = s3_verdict_reach(call, &a->request.http, reply, c->bucket);
+    if (verdict == S3_VERDICT_DONE && is_clock_refusal_locked(c, call, reply))
+        verdict = S3_VERDICT_CLOCK;
     if (verdict == S3_VERDICT_DONE && call->rc == 0) {
         over = success_locked(c, a);
         *ret_keep = call->internal.winner == a;

@@ -439,6 +439,22 @@ static void the_clock_is_corrected_once(void **state)
     assert_int_equal(call.requests, 2);
 }
 
+/* A HEAD's refusal does not say why. */
+static void a_refused_head_with_another_time_is_a_matter_of_the_clock(void **state)
+{
+    struct s3_call call = {.method = "HEAD", .key = "some/key"};
+    struct varve_error err;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) { /* corrected at first; refused at the right time: denied */
+        say((struct line){.outcome = S3_HTTP_REPLY, .status = 403});
+        script.lines[i].headers[S3_REPLY_DATE] = "Tue, 15 Nov 2044 08:12:31 GMT";
+    }
+    assert_int_equal(s3_client_call(client, &call, &err), VARVE_E_DENIED);
+    assert_int_equal(call.requests, 2);
+    assert_non_null(strstr(script.seen[1].headers, "x-amz-date: 20441115T0812"));
+}
+
 static void expired_credentials_are_fetched_anew_once(void **state)
 {
     struct s3_call call = put_call();
@@ -669,6 +685,7 @@ int main(void)
         CASE(a_refused_certificate_is_no_matter_of_patience),
         CASE(a_store_never_reached_is_given_up_soon_and_one_known_later),
         CASE(the_clock_is_corrected_once),
+        CASE(a_refused_head_with_another_time_is_a_matter_of_the_clock),
         CASE(expired_credentials_are_fetched_anew_once),
         CASE(credentials_that_cannot_be_had_fail_the_call_with_their_own_words),
         CASE(the_region_is_corrected_once),
