@@ -630,4 +630,5 @@ const struct cold_store_ops cold_dir_ops = {
     .upload_complete = cold_dir_upload_complete,
     .upload_abort = cold_dir_upload_abort,
     .upload_list = cold_dir_upload_list,
+    .upload_check = cold_dir_upload_check,
 };

@@ -334,6 +334,40 @@ int cold_dir_upload_part(void *self, const char *key, const struct cold_upload *
     return 0;
 }
 
+/*
+ * A part is held when its ETag is one of ours and the file has its bytes, which is all that can be
+ * said without reading them: completing reads back what another session wrote (U2).
+ */
+int cold_dir_upload_check(void *self, const char *key, const struct cold_upload *upload,
+                          const struct cold_part *parts, unsigned count, bool *ret_held,
+                          struct varve_error *err)
+{
+    static const char op[] = "check upload of";
+    struct cold_dir *d = self;
+    struct names n;
+    struct stat st;
+    int fd, rc = names_make(d, op, key, upload, &n, err);
+
+    if (rc < 0)
+        return rc;
+    rc = key_check(d, op, key, upload, &n, err);
+    if (rc == 0)
+        rc = data_open(d, op, key, upload, &n, &fd, &st, err);
+    names_free(&n);
+    if (rc < 0)
+        return rc;
+    d->env->io->close(d->env->io->ctx, fd);
+    if (st.st_nlink != 1) /* U3: it is complete */
+        return no_such_upload(d, op, key, upload, err);
+    for (unsigned i = 0; i < count; i++) {
+        struct part_tag t;
+
+        ret_held[i] = tag_parse(&parts[i].etag, &t) && t.size == parts[i].size &&
+                      t.pos <= (uint64_t)st.st_size && t.size <= (uint64_t)st.st_size - t.pos;
+    }
+    return 0;
+}
+
 /* ---- complete ---- */
 
 static int bad_part(struct cold_dir *d, const char *key, unsigned number, const char *what,

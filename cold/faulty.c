@@ -495,6 +495,22 @@ static int faulty_upload_list(void *self, const char *prefix,
                   : call_end(&c, cold_store_upload_list(f->under, prefix, visit, arg, err), err);
 }
 
+/* Counted with the listings of uploads, on the key. */
+static int faulty_upload_check(void *self, const char *key, const struct cold_upload *upload,
+                               const struct cold_part *parts, unsigned count, bool *ret_held,
+                               struct varve_error *err)
+{
+    struct faulty *f = self;
+    struct call c;
+    int rc = call_begin(&c, f, FAULTY_UPLOADS, key, 0, false, err);
+
+    return rc < 0 ? rc
+                  : call_end(
+                        &c,
+                        cold_store_upload_check(f->under, key, upload, parts, count, ret_held, err),
+                        err);
+}
+
 static const struct cold_store_ops faulty_ops = {
     .name = "faulty",
     .close = faulty_close,
@@ -511,6 +527,7 @@ static const struct cold_store_ops faulty_ops = {
     .upload_complete = faulty_complete,
     .upload_abort = faulty_abort,
     .upload_list = faulty_upload_list,
+    .upload_check = faulty_upload_check,
 };
 
 /* ---- opening ---- */

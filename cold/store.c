@@ -479,6 +479,22 @@ int cold_store_upload_part(struct cold_store *store, const char *key,
     return rc;
 }
 
+int cold_store_upload_check(struct cold_store *store, const char *key,
+                            const struct cold_upload *upload, const struct cold_part *parts,
+                            unsigned count, bool *ret_held, struct varve_error *err)
+{
+    int rc = check_change(store, "check upload of", key, err);
+
+    if (rc < 0)
+        return rc;
+    if (!store->ops->upload_check)
+        return base_fail(err, VARVE_E_UNSUPPORTED,
+                         "check upload of %s: %s does not tell which parts it has", key,
+                         store->url);
+    return counted(store, COLD_OP_UPLOAD,
+                   store->ops->upload_check(store->self, key, upload, parts, count, ret_held, err));
+}
+
 int cold_store_upload_complete(struct cold_store *store, const char *key,
                                const struct cold_upload *upload, const struct cold_part *parts,
                                unsigned count, const struct cold_put *how,

@@ -129,6 +129,10 @@ struct cold_store_ops {
                        int (*visit)(void *arg, const char *key, const struct cold_upload *upload,
                                     int64_t started),
                        void *arg, struct varve_error *err);
+    /* Optional: see cold_store_upload_check. */
+    int (*upload_check)(void *self, const char *key, const struct cold_upload *upload,
+                        const struct cold_part *parts, unsigned count, bool *ret_held,
+                        struct varve_error *err);
     /* Optional, both or neither (caps.async): see cold_store_get_start. The driver ends a started
      * get by one call of cold_store_get_done. */
     int (*get_start)(void *self, struct cold_get *get, struct varve_error *err);
@@ -235,6 +239,16 @@ int cold_store_upload_complete(struct cold_store *store, const char *key,
                                struct cold_etag *ret_etag, struct varve_error *err);
 int cold_store_upload_abort(struct cold_store *store, const char *key,
                             const struct cold_upload *upload, struct varve_error *err);
+/*
+ * Which of these parts, as cold_store_upload_part returned them to this process or an earlier one,
+ * the store still holds: ret_held[i] is said of parts[i]. Where a part was sent again since, it is
+ * completing that finds out. One request for every thousand parts.
+ * VARVE_E_NOT_FOUND: there is no such upload; it was completed or aborted. VARVE_E_UNSUPPORTED: an
+ * upload of this store can not be gone on with.
+ */
+int cold_store_upload_check(struct cold_store *store, const char *key,
+                            const struct cold_upload *upload, const struct cold_part *parts,
+                            unsigned count, bool *ret_held, struct varve_error *err);
 /* Some stores (MinIO) tell of no upload unless the prefix is its whole key. */
 int cold_store_upload_list(struct cold_store *store, const char *prefix,
                            int (*visit)(void *arg, const char *key,
@@ -248,7 +262,7 @@ enum cold_op {
     COLD_OP_LIST,
     COLD_OP_DELETE,
     COLD_OP_PART,
-    COLD_OP_UPLOAD, /* begin, complete, abort, list of multipart */
+    COLD_OP_UPLOAD, /* begin, check, complete, abort, list of multipart */
     COLD_OP_COUNT
 };
 struct cold_stats {

@@ -1040,6 +1040,61 @@ static void parts_out_of_order_and_again_are_completed_by_another_handle(void **
     free(data);
 }
 
+static int upload_check(struct cold_store *s, const char *key, const struct cold_upload *upload,
+                        const struct cold_part *parts, unsigned count, bool *ret_held)
+{
+    struct varve_error err;
+    int rc;
+
+    do {
+        memset(&err, 0, sizeof(err));
+        rc = cold_store_upload_check(s, key, upload, parts, count, ret_held, &err);
+    } while (rc == VARVE_E_STORE && err.retriable);
+    return rc;
+}
+
+static void an_upload_is_gone_on_with_by_another_handle(void **state)
+{
+    struct fixture *f = *state;
+    size_t part = f->caps.part_size_min > 1 ? f->caps.part_size_min : 5000;
+    uint8_t *data = pattern(part * 3, 8);
+    struct cold_put how = {.has_crc32c = true, .crc32c = base_crc32c(0, data, part * 2 + 9)};
+    struct cold_store *other;
+    struct cold_upload upload, none = {"0123456789abcdef0123456789abcdef"};
+    struct cold_part parts[3];
+    bool held[3] = {false, false, false};
+    struct varve_error err;
+
+    assert_int_equal(support_retry_begin(f->store, "m/obj", &upload, &err), 0);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(send_part(f->store, "m/obj", &upload, i + 1, i * part, data + i * part,
+                                   part, &parts[i]),
+                         0);
+    parts[2] = parts[1]; /* one that never came */
+    parts[2].number = 3;
+    strcpy(parts[2].etag.text, "\"d41d8cd98f00b204e9800998ecf8427e\"");
+    if (f->caps.private_uploads) {
+        assert_int_equal(upload_check(f->store, "m/obj", &upload, parts, 3, held),
+                         VARVE_E_UNSUPPORTED);
+        assert_int_equal(support_retry_abort(f->store, "m/obj", &upload, &err), 0);
+        free(data);
+        return;
+    }
+    other = open_store(support_tmpdir_root(f->tmp), false);
+    assert_int_equal(upload_check(other, "m/obj", &upload, parts, 3, held), 0);
+    assert_true(held[0]);
+    assert_true(held[1]);
+    assert_false(held[2]);
+    assert_int_equal(upload_check(other, "m/obj", &none, parts, 3, held), VARVE_E_NOT_FOUND);
+    assert_int_equal(send_part(other, "m/obj", &upload, 3, part * 2, data + part * 2, 9, &parts[2]),
+                     0);
+    if (support_retry_complete(other, "m/obj", &upload, parts, 3, &how, NULL, &err) < 0)
+        fail_msg("%s", err.msg);
+    assert_int_equal(upload_check(other, "m/obj", &upload, parts, 3, held), VARVE_E_NOT_FOUND);
+    cold_store_close(other);
+    free(data);
+}
+
 static void an_upload_that_is_not_whole_is_not_completed(void **state)
 {
     struct fixture *f = *state;
@@ -1293,6 +1348,7 @@ int main(int argc, char **argv)
         CASE(puts_and_deletes_beside_each_other_do_not_fail),
         CASE(parts_sent_in_parallel_make_one_object),
         CASE(parts_out_of_order_and_again_are_completed_by_another_handle),
+        CASE(an_upload_is_gone_on_with_by_another_handle),
         CASE(an_upload_that_is_not_whole_is_not_completed),
         CASE(an_aborted_upload_leaves_nothing),
         CASE(a_conditional_complete_loses_to_an_object),
