@@ -14,12 +14,12 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "log/config.h"
 #include "tools/commands.h"
 #include "tools/event_time.h"
 #include "tools/input.h"
-#include "tools/json.h"
 #include "tools/output.h"
 #include "tools/record_json.h"
 #include "tools/session.h"

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/json.h"
 #include "base/text.h"
-#include "tools/json.h"
 
 #define SEARCH_BYTES 1024
 #define PATTERN_TEXT_BYTES 128 /* of text that a pattern may span */
@@ -291,23 +291,23 @@ static bool find_in_text(const struct tools_event_time *t, const char *text, siz
 bool tools_event_time_find(const struct tools_event_time *t, const char *text, size_t size,
                            int64_t *ret_ms)
 {
-    struct tools_json value;
+    struct base_json value;
     int64_t ms;
 
     if (t->field) {
-        if (!tools_json_find(text, size, t->field, &value))
+        if (!base_json_find(text, size, t->field, &value))
             return false;
-        if (value.kind == TOOLS_JSON_STRING) {
+        if (value.kind == BASE_JSON_STRING) {
             text = value.data + 1;
             size = value.size - 2;
-        } else if (value.kind == TOOLS_JSON_NUMBER) {
+        } else if (value.kind == BASE_JSON_NUMBER) {
             text = value.data;
             size = value.size;
         } else {
             return false;
         }
         /* "2015-05-17" would be the epoch 2015. */
-        if (t->kind == TOOLS_TIME_AUTO && value.kind == TOOLS_JSON_STRING)
+        if (t->kind == TOOLS_TIME_AUTO && value.kind == BASE_JSON_STRING)
             return find_iso8601(text, size < SEARCH_BYTES ? size : SEARCH_BYTES, ret_ms);
     }
     if (!find_in_text(t, text, size, &ms) || ms < 0)

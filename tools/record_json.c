@@ -17,19 +17,19 @@ void tools_record_json_deinit(struct tools_record_json *r)
     r->list = NULL;
 }
 
-static bool is_name(const struct tools_json *key, const char *name)
+static bool is_name(const struct base_json *key, const char *name)
 {
-    return tools_json_equals(key, name, strlen(name));
+    return base_json_equals(key, name, strlen(name));
 }
 
 /* Bytes given as "name" (text or null) or as "name_base64". */
-static bool take_bytes(const struct tools_json *value, bool base64, struct base_buffer *out,
+static bool take_bytes(const struct base_json *value, bool base64, struct base_buffer *out,
                        bool *ret_null, const char **ret_why)
 {
-    *ret_null = value->kind == TOOLS_JSON_NULL;
+    *ret_null = value->kind == BASE_JSON_NULL;
     if (*ret_null)
         return true;
-    if (value->kind != TOOLS_JSON_STRING || !tools_json_string(value, out)) {
+    if (value->kind != BASE_JSON_STRING || !base_json_string(value, out)) {
         *ret_why = out->failed ? out_of_memory : "key and value must be strings or null";
         return false;
     }
@@ -40,11 +40,11 @@ static bool take_bytes(const struct tools_json *value, bool base64, struct base_
     return true;
 }
 
-static bool take_timestamp(const struct tools_json *value, int64_t *ret)
+static bool take_timestamp(const struct base_json *value, int64_t *ret)
 {
     char digits[24], *end;
 
-    if (value->kind != TOOLS_JSON_NUMBER || value->size >= sizeof(digits))
+    if (value->kind != BASE_JSON_NUMBER || value->size >= sizeof(digits))
         return false;
     memcpy(digits, value->data, value->size);
     digits[value->size] = '\0';
@@ -68,18 +68,18 @@ static bool keep(struct tools_record_json *r, struct place *ret, const char **re
     return !r->headers.failed;
 }
 
-static bool take_header(struct tools_record_json *r, const struct tools_json *object,
+static bool take_header(struct tools_record_json *r, const struct base_json *object,
                         struct varve_header *ret, const char **ret_why)
 {
-    struct tools_json key, value;
+    struct base_json key, value;
     struct place name = {0}, content = {0};
     bool named = false, null = true, is_null;
     const char *pos = NULL;
 
     *ret_why = "a header must be an object with a name";
-    if (object->kind != TOOLS_JSON_OBJECT)
+    if (object->kind != BASE_JSON_OBJECT)
         return false;
-    while (tools_json_next(object, &pos, &key, &value)) {
+    while (base_json_next(object, &pos, &key, &value)) {
         bool base64 = is_name(&key, "name_base64") || is_name(&key, "value_base64");
 
         if (is_name(&key, "name") || is_name(&key, "name_base64")) {
@@ -118,19 +118,19 @@ static bool list_grow(struct tools_record_json *r)
     return true;
 }
 
-static bool take_headers(struct tools_record_json *r, const struct tools_json *array,
+static bool take_headers(struct tools_record_json *r, const struct base_json *array,
                          struct varve_record *ret, const char **ret_why)
 {
-    struct tools_json value;
+    struct base_json value;
     const char *pos = NULL;
     size_t count = 0;
 
-    if (array->kind != TOOLS_JSON_ARRAY) {
+    if (array->kind != BASE_JSON_ARRAY) {
         *ret_why = "headers must be an array";
         return false;
     }
     base_buffer_clear(&r->headers);
-    while (tools_json_next(array, &pos, NULL, &value)) {
+    while (base_json_next(array, &pos, NULL, &value)) {
         if (count == TOOLS_RECORD_HEADERS_MAX) {
             *ret_why = "too many headers";
             return false;
@@ -167,14 +167,14 @@ bool tools_record_json_parse(struct tools_record_json *r, const char *text, size
 {
     struct varve_record record = {.timestamp = -1};
     bool key_null = true, value_null = true, has_value = false;
-    struct tools_json object, key, value;
+    struct base_json object, key, value;
     const char *pos = NULL;
 
-    if (!tools_json_parse(text, size, &object) || object.kind != TOOLS_JSON_OBJECT) {
+    if (!base_json_parse(text, size, &object) || object.kind != BASE_JSON_OBJECT) {
         *ret_why = "not a JSON object";
         return false;
     }
-    while (tools_json_next(&object, &pos, &key, &value)) {
+    while (base_json_next(&object, &pos, &key, &value)) {
         bool ok = true;
 
         if (is_name(&key, "key") || is_name(&key, "key_base64")) {

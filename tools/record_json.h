@@ -5,7 +5,7 @@
 #include <varve/record.h>
 
 #include "base/bytes.h"
-#include "tools/json.h"
+#include "base/json.h"
 
 #define TOOLS_RECORD_HEADERS_MAX 1024
 

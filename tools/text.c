@@ -36,30 +36,6 @@ bool tools_utf8_is_valid(const void *data, size_t size)
     return true;
 }
 
-size_t tools_utf8_put(uint32_t code, char *ret)
-{
-    if (code < 0x80) {
-        ret[0] = (char)code;
-        return 1;
-    }
-    if (code < 0x800) {
-        ret[0] = (char)(0xc0 | code >> 6);
-        ret[1] = (char)(0x80 | (code & 0x3f));
-        return 2;
-    }
-    if (code < 0x10000) {
-        ret[0] = (char)(0xe0 | code >> 12);
-        ret[1] = (char)(0x80 | (code >> 6 & 0x3f));
-        ret[2] = (char)(0x80 | (code & 0x3f));
-        return 3;
-    }
-    ret[0] = (char)(0xf0 | code >> 18);
-    ret[1] = (char)(0x80 | (code >> 12 & 0x3f));
-    ret[2] = (char)(0x80 | (code >> 6 & 0x3f));
-    ret[3] = (char)(0x80 | (code & 0x3f));
-    return 4;
-}
-
 size_t tools_utf8_count(const char *text)
 {
     size_t count = 0;

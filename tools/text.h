@@ -8,8 +8,6 @@
 
 /* Strict: no overlong forms, no surrogates, at most U+10FFFF. */
 bool tools_utf8_is_valid(const void *data, size_t size);
-/* Writes a code point as UTF-8; returns the bytes, at most 4. */
-size_t tools_utf8_put(uint32_t code, char *ret);
 /* Characters of a UTF-8 text, each taken for one column. */
 size_t tools_utf8_count(const char *text);
 

@@ -14,14 +14,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *text = (const char *)data;
     struct tools_record_json r = {0};
     struct varve_record record;
-    struct tools_json value;
+    struct base_json value;
     const char *why;
     int64_t ms;
 
     if (size == 0)
         return 0;
-    (void)tools_json_parse(text, size, &value);
-    (void)tools_json_find(text, size, "headers.0.name", &value);
+    (void)base_json_parse(text, size, &value);
+    (void)base_json_find(text, size, "headers.0.name", &value);
     (void)tools_record_json_parse(&r, text, size, &record, &why);
     tools_record_json_deinit(&r);
     for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {

@@ -7,16 +7,16 @@
 
 #include <cmocka.h>
 
-#include "tools/json.h"
+#include "base/json.h"
 #include "tools/output.h"
 #include "tools/record_json.h"
 #include "tools/text.h"
 
 static bool parses(const char *text)
 {
-    struct tools_json v;
+    struct base_json v;
 
-    return tools_json_parse(text, strlen(text), &v);
+    return base_json_parse(text, strlen(text), &v);
 }
 
 static void only_json_is_json(void **state)
@@ -51,8 +51,8 @@ static void only_json_is_json(void **state)
 
 static void depth_is_bounded(void **state)
 {
-    char text[2 * TOOLS_JSON_DEPTH_MAX + 3];
-    size_t depth = TOOLS_JSON_DEPTH_MAX;
+    char text[2 * BASE_JSON_DEPTH_MAX + 3];
+    size_t depth = BASE_JSON_DEPTH_MAX;
 
     (void)state;
     memset(text, '[', depth);
@@ -67,13 +67,13 @@ static void depth_is_bounded(void **state)
 
 static void expect_found(const char *text, const char *path, const char *wanted)
 {
-    struct tools_json v;
+    struct base_json v;
 
     if (!wanted) {
-        assert_false(tools_json_find(text, strlen(text), path, &v));
+        assert_false(base_json_find(text, strlen(text), path, &v));
         return;
     }
-    assert_true(tools_json_find(text, strlen(text), path, &v));
+    assert_true(base_json_find(text, strlen(text), path, &v));
     assert_int_equal(v.size, strlen(wanted));
     assert_memory_equal(v.data, wanted, v.size);
 }
@@ -119,16 +119,16 @@ static void strings_are_unescaped(void **state)
     (void)state;
     base_buffer_init(&out);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct tools_json v;
+        struct base_json v;
 
-        assert_true(tools_json_parse(cases[i].json, strlen(cases[i].json), &v));
-        assert_int_equal(tools_json_string(&v, &out), cases[i].text != NULL);
+        assert_true(base_json_parse(cases[i].json, strlen(cases[i].json), &v));
+        assert_int_equal(base_json_string(&v, &out), cases[i].text != NULL);
         if (!cases[i].text)
             continue;
         assert_int_equal(out.size, strlen(cases[i].text));
         if (out.size > 0)
             assert_memory_equal(out.data, cases[i].text, out.size);
-        assert_true(tools_json_equals(&v, cases[i].text, strlen(cases[i].text)));
+        assert_true(base_json_equals(&v, cases[i].text, strlen(cases[i].text)));
     }
     base_buffer_deinit(&out);
 }

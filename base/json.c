@@ -1,8 +1,6 @@
-#include "tools/json.h"
+#include "base/json.h"
 
 #include <string.h>
-
-#include "tools/text.h"
 
 struct scan {
     const char *pos;
@@ -105,11 +103,11 @@ static bool take_number(struct scan *s)
     return true;
 }
 
-static bool take_value(struct scan *s, int depth, struct tools_json *ret);
+static bool take_value(struct scan *s, int depth, struct base_json *ret);
 
 static bool take_array(struct scan *s, int depth)
 {
-    struct tools_json value;
+    struct base_json value;
 
     s->pos++;
     skip_space(s);
@@ -123,10 +121,10 @@ static bool take_array(struct scan *s, int depth)
 }
 
 /* A member's name and its colon. */
-static bool take_key(struct scan *s, struct tools_json *ret_key)
+static bool take_key(struct scan *s, struct base_json *ret_key)
 {
     skip_space(s);
-    ret_key->kind = TOOLS_JSON_STRING;
+    ret_key->kind = BASE_JSON_STRING;
     ret_key->data = s->pos;
     if (!take_string(s))
         return false;
@@ -137,7 +135,7 @@ static bool take_key(struct scan *s, struct tools_json *ret_key)
 
 static bool take_object(struct scan *s, int depth)
 {
-    struct tools_json key, value;
+    struct base_json key, value;
 
     s->pos++;
     skip_space(s);
@@ -151,41 +149,41 @@ static bool take_object(struct scan *s, int depth)
 }
 
 /* One value with the white space on both sides. */
-static bool take_value(struct scan *s, int depth, struct tools_json *ret)
+static bool take_value(struct scan *s, int depth, struct base_json *ret)
 {
     bool ok;
 
     skip_space(s);
-    if (s->pos == s->end || depth >= TOOLS_JSON_DEPTH_MAX)
+    if (s->pos == s->end || depth >= BASE_JSON_DEPTH_MAX)
         return false;
     ret->data = s->pos;
     switch (*s->pos) {
     case '{':
-        ret->kind = TOOLS_JSON_OBJECT;
+        ret->kind = BASE_JSON_OBJECT;
         ok = take_object(s, depth + 1);
         break;
     case '[':
-        ret->kind = TOOLS_JSON_ARRAY;
+        ret->kind = BASE_JSON_ARRAY;
         ok = take_array(s, depth + 1);
         break;
     case '"':
-        ret->kind = TOOLS_JSON_STRING;
+        ret->kind = BASE_JSON_STRING;
         ok = take_string(s);
         break;
     case 't':
-        ret->kind = TOOLS_JSON_TRUE;
+        ret->kind = BASE_JSON_TRUE;
         ok = take_word(s, "true");
         break;
     case 'f':
-        ret->kind = TOOLS_JSON_FALSE;
+        ret->kind = BASE_JSON_FALSE;
         ok = take_word(s, "false");
         break;
     case 'n':
-        ret->kind = TOOLS_JSON_NULL;
+        ret->kind = BASE_JSON_NULL;
         ok = take_word(s, "null");
         break;
     default:
-        ret->kind = TOOLS_JSON_NUMBER;
+        ret->kind = BASE_JSON_NUMBER;
         ok = take_number(s);
         break;
     }
@@ -195,23 +193,23 @@ static bool take_value(struct scan *s, int depth, struct tools_json *ret)
     return ok;
 }
 
-bool tools_json_parse(const char *text, size_t size, struct tools_json *ret)
+bool base_json_parse(const char *text, size_t size, struct base_json *ret)
 {
     struct scan s = {.pos = text, .end = text + size};
 
     return take_value(&s, 0, ret) && s.pos == s.end;
 }
 
-bool tools_json_next(const struct tools_json *parent, const char **pos, struct tools_json *ret_key,
-                     struct tools_json *ret_value)
+bool base_json_next(const struct base_json *parent, const char **pos, struct base_json *ret_key,
+                    struct base_json *ret_value)
 {
     struct scan s = {.pos = *pos ? *pos : parent->data + 1, .end = parent->data + parent->size};
-    struct tools_json key;
+    struct base_json key;
 
     skip_space(&s);
     if (*pos && !take(&s, ','))
         return false;
-    if (parent->kind == TOOLS_JSON_OBJECT) {
+    if (parent->kind == BASE_JSON_OBJECT) {
         if (!take_key(&s, &key))
             return false;
         if (ret_key)
@@ -227,17 +225,17 @@ bool tools_json_next(const struct tools_json *parent, const char **pos, struct t
 static bool descend_object(struct scan *s, const char **path)
 {
     size_t part = strcspn(*path, ".");
-    struct tools_json key, value;
+    struct base_json key, value;
 
     s->pos++;
     do {
         if (!take_key(s, &key))
             return false;
-        if (tools_json_equals(&key, *path, strlen(*path))) {
+        if (base_json_equals(&key, *path, strlen(*path))) {
             *path = "";
             return true;
         }
-        if ((*path)[part] == '.' && tools_json_equals(&key, *path, part)) {
+        if ((*path)[part] == '.' && base_json_equals(&key, *path, part)) {
             *path += part + 1;
             return true;
         }
@@ -250,7 +248,7 @@ static bool descend_object(struct scan *s, const char **path)
 static bool descend_array(struct scan *s, const char **path)
 {
     size_t part = strcspn(*path, ".");
-    struct tools_json value;
+    struct base_json value;
     size_t index = 0;
 
     if (part == 0 || part > 9)
@@ -268,7 +266,7 @@ static bool descend_array(struct scan *s, const char **path)
     return true;
 }
 
-bool tools_json_find(const char *text, size_t size, const char *path, struct tools_json *ret)
+bool base_json_find(const char *text, size_t size, const char *path, struct base_json *ret)
 {
     struct scan s = {.pos = text, .end = text + size};
 
@@ -294,6 +292,31 @@ static uint32_t hex4(const char *p)
 static bool is_surrogate(uint32_t code, uint32_t first)
 {
     return code >= first && code < first + 0x400;
+}
+
+/* Writes a code point as UTF-8; returns the bytes, at most 4. */
+static size_t utf8_put(uint32_t code, char *ret)
+{
+    if (code < 0x80) {
+        ret[0] = (char)code;
+        return 1;
+    }
+    if (code < 0x800) {
+        ret[0] = (char)(0xc0 | code >> 6);
+        ret[1] = (char)(0x80 | (code & 0x3f));
+        return 2;
+    }
+    if (code < 0x10000) {
+        ret[0] = (char)(0xe0 | code >> 12);
+        ret[1] = (char)(0x80 | (code >> 6 & 0x3f));
+        ret[2] = (char)(0x80 | (code & 0x3f));
+        return 3;
+    }
+    ret[0] = (char)(0xf0 | code >> 18);
+    ret[1] = (char)(0x80 | (code >> 12 & 0x3f));
+    ret[2] = (char)(0x80 | (code >> 6 & 0x3f));
+    ret[3] = (char)(0x80 | (code & 0x3f));
+    return 4;
 }
 
 /* One character of a string that was scanned before: its bytes. 0: an unpaired surrogate. */
@@ -324,10 +347,10 @@ static size_t next_character(const char **pos, char ret[4])
         code = 0x10000 + ((code - 0xd800) << 10) + (hex4(p + 8) - 0xdc00);
         *pos = p + 12;
     }
-    return tools_utf8_put(code, ret);
+    return utf8_put(code, ret);
 }
 
-bool tools_json_equals(const struct tools_json *string, const char *text, size_t size)
+bool base_json_equals(const struct base_json *string, const char *text, size_t size)
 {
     const char *pos = string->data + 1, *end = string->data + string->size - 1;
     size_t at = 0;
@@ -343,7 +366,7 @@ bool tools_json_equals(const struct tools_json *string, const char *text, size_t
     return at == size;
 }
 
-bool tools_json_string(const struct tools_json *string, struct base_buffer *out)
+bool base_json_string(const struct base_json *string, struct base_buffer *out)
 {
     const char *pos = string->data + 1, *end = string->data + string->size - 1;
 
