@@ -121,11 +121,11 @@ static int names_make(struct cold_s3 *s, const struct cold_url *url, struct varv
     if (rc == 0)
         rc = base_format(&s->name, err, "s3://%s%s%.*s%s%s", url->host, size > 0 ? "/" : "",
                          (int)size, path, endpoint ? " at " : "", endpoint ? endpoint : "");
-    s->at_aws = !endpoint;
     return rc;
 }
 
-/* A region in the URL, else the profile's or the environment's, else S3's first. */
+/* Region and endpoint are the URL's, else the environment's or the profile's, else S3's first
+ * region and its own endpoint. */
 static int client_make(struct cold_s3 *s, const struct cold_url *url, struct varve_error *err)
 {
     const char *region = cold_url_query(url, "region");
@@ -142,6 +142,9 @@ static int client_make(struct cold_s3 *s, const struct cold_url *url, struct var
         return rc;
     if (!region)
         region = s3_credentials_source_region(s->source);
+    if (!options.endpoint.endpoint)
+        options.endpoint.endpoint = s3_credentials_source_endpoint_url(s->source);
+    s->at_aws = !options.endpoint.endpoint;
     if (region)
         rc = base_format(&s->region, err, "%s", region);
     options.endpoint.region = s->region;

@@ -24,7 +24,7 @@ struct cold_s3 {
     char *name;   /* "s3://bucket/prefix at http://host:9000", for messages */
     char *prefix; /* "" or "some/prefix/" */
     char *region; /* as it was given or found in the profile; NULL: none */
-    bool at_aws;  /* no endpoint was given */
+    bool at_aws;  /* no endpoint was given, here or elsewhere */
     struct s3_http *http;
     struct s3_credentials_source *source;
     struct s3_client *client;

@@ -134,25 +134,48 @@ static int authority_parse(const char *url, struct authority *a, struct varve_er
     } else if (strncasecmp(url, "http://", 7) == 0) {
         url += 7;
     } else {
-        return base_fail(err, VARVE_E_INVALID,
-                         "the S3 endpoint must begin with http:// or https://");
+        return base_fail(err, VARVE_E_INVALID, "the endpoint must begin with http:// or https://");
     }
     if (strchr(url, '@'))
-        return base_fail(err, VARVE_E_INVALID, "the S3 endpoint may hold no credentials");
+        return base_fail(err, VARVE_E_INVALID, "the endpoint may hold no credentials");
     size = strcspn(url, "/?#");
     if (strcmp(url + size, "/") != 0 && url[size] != '\0')
-        return base_fail(err, VARVE_E_INVALID, "the S3 endpoint may hold no path and no query");
+        return base_fail(err, VARVE_E_INVALID, "the endpoint may hold no path and no query");
     if (size >= sizeof(text))
-        return base_fail(err, VARVE_E_INVALID, "the S3 endpoint is too long");
+        return base_fail(err, VARVE_E_INVALID, "the endpoint is too long");
     memcpy(text, url, size);
     text[size] = '\0';
     name_size = text[0] == '[' ? strcspn(text, "]") + 1 : strcspn(text, ":");
     if (name_size > size || !name_parse(text, name_size, a))
-        return base_fail(err, VARVE_E_INVALID, "the S3 endpoint has no valid host name");
+        return base_fail(err, VARVE_E_INVALID, "the endpoint has no valid host name");
     if (!port_parse(text + name_size, &a->port))
-        return base_fail(err, VARVE_E_INVALID, "the S3 endpoint has no valid port");
+        return base_fail(err, VARVE_E_INVALID, "the endpoint has no valid port");
     if (a->port == (a->tls ? 443 : 80))
         a->port = 0;
+    return 0;
+}
+
+int s3_endpoint_split(const char *url, char **ret_base, char **ret_host, struct varve_error *err)
+{
+    char port[12] = ""; /* room for any int, which the compiler cannot rule out */
+    struct authority a;
+    char *host, *base;
+    int rc = authority_parse(url, &a, err);
+
+    if (rc < 0)
+        return rc;
+    if (a.port > 0)
+        snprintf(port, sizeof(port), ":%d", a.port);
+    rc = base_format(&host, err, "%s%s", a.name, port);
+    if (rc < 0)
+        return rc;
+    rc = base_format(&base, err, "%s://%s", a.tls ? "https" : "http", host);
+    if (rc < 0) {
+        free(host);
+        return rc;
+    }
+    *ret_base = base;
+    *ret_host = host;
     return 0;
 }
 

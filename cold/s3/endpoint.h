@@ -46,6 +46,10 @@ int s3_endpoint_init(const struct s3_endpoint_options *options, struct s3_endpoi
                      struct varve_error *err);
 void s3_endpoint_deinit(struct s3_endpoint *endpoint);
 
+/* "https://host[:port]" of an endpoint that belongs to no bucket, and its Host header; as above,
+ * with the same checks of the URL. Fresh memory. */
+int s3_endpoint_split(const char *url, char **ret_base, char **ret_host, struct varve_error *err);
+
 /* The host name of an AWS service in a region, "sts.eu-west-1.amazonaws.com": each of AWS's
  * partitions has a domain of its own. Fresh memory. VARVE_E_INVALID: the region. */
 int s3_endpoint_aws_host(const char *service, const char *region, char **ret,

@@ -13,6 +13,7 @@
 #ifndef COLD_S3_HTTP_H
 #define COLD_S3_HTTP_H
 
+#include <stdbool.h>
 #include <sys/uio.h>
 
 #include "base/env.h"
@@ -70,7 +71,9 @@ struct s3_http_request {
     size_t body_memory_size;
     const char *const *want_headers; /* lower case, NULL-terminated, at most 12 */
     int priority;                    /* lower is started first when connections are scarce */
-    int64_t first_byte_timeout_ms;   /* 0: as the options say */
+    int64_t connect_timeout_ms;      /* 0: as the options say; so the next */
+    int64_t first_byte_timeout_ms;
+    bool direct; /* never by a proxy: for addresses that only this machine has */
     void (*done)(struct s3_http_request *request, struct s3_http_reply *reply);
     void *ctx;
     void *internal; /* the engine's */

@@ -329,6 +329,8 @@ static void tls_prepare(CURL *easy, const struct s3_http_options *options)
 bool s3_transfer_prepare(struct s3_transfer *t, const struct s3_http_options *options)
 {
     CURL *easy = t->easy;
+    int64_t connect_timeout_ms = t->request->connect_timeout_ms > 0 ? t->request->connect_timeout_ms
+                                                                    : options->connect_timeout_ms;
 
     t->reply.content_length = -1;
     t->request->body_memory = NULL;
@@ -348,7 +350,9 @@ bool s3_transfer_prepare(struct s3_transfer *t, const struct s3_http_options *op
     curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, CONNECTION_IDLE_S);
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, RECEIVE_BUFFER_SIZE);
     curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, SEND_BUFFER_SIZE);
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)options->connect_timeout_ms);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_timeout_ms);
+    if (t->request->direct) /* an empty name is none, whatever the environment says */
+        curl_easy_setopt(easy, CURLOPT_PROXY, "");
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "varve");
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, receive_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, t);

@@ -244,6 +244,63 @@ static void call(struct s3_http_request *r, struct s3_http_reply *reply)
         fail_msg("%s", err.msg);
 }
 
+static enum s3_http_outcome outcome_of(struct s3_http_request *r)
+{
+    struct s3_http_reply reply;
+    enum s3_http_outcome outcome;
+
+    call(r, &reply);
+    outcome = reply.outcome;
+    free(r->body_memory);
+    s3_http_reply_deinit(&reply);
+    return outcome;
+}
+
+static void a_direct_request_passes_the_proxy_by(void **state)
+{
+    struct s3_http_request r = request("GET", "/ok");
+
+    (void)state;
+    setenv("no_proxy", "", 1);
+    setenv("http_proxy", "http://127.0.0.1:1", 1); /* nobody is there */
+    assert_int_equal(outcome_of(&r), S3_HTTP_NOT_SENT);
+    r.direct = true;
+    assert_int_equal(outcome_of(&r), S3_HTTP_REPLY);
+    r.direct = false;
+    assert_int_equal(outcome_of(&r), S3_HTTP_NOT_SENT);
+    unsetenv("http_proxy");
+    setenv("no_proxy", "*", 1);
+}
+
+/* A listener that accepts nobody and whose queue is full: a connection is never made. */
+static void a_request_may_connect_in_less_time_than_others(void **state)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fds[4], listener = socket(AF_INET, SOCK_STREAM, 0);
+    struct s3_http_request r = request("GET", "/ok");
+    socklen_t size = sizeof(a);
+    struct s3_http_reply reply;
+
+    (void)state;
+    assert_int_equal(bind(listener, (struct sockaddr *)&a, size), 0);
+    assert_int_equal(listen(listener, 0), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&a, &size), 0);
+    for (int i = 0; i < 4; i++) {
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        (void)connect(fds[i], (struct sockaddr *)&a, size);
+    }
+    snprintf(url, sizeof(url), "http://127.0.0.1:%d/", ntohs(a.sin_port));
+    r.connect_timeout_ms = 200;
+    call(&r, &reply);
+    assert_int_equal(reply.outcome, S3_HTTP_NOT_SENT);
+    assert_true(reply.retriable);
+    assert_true(reply.total_ns < INT64_C(4000000000)); /* the usual deadline is 5 s */
+    s3_http_reply_deinit(&reply);
+    for (int i = 0; i < 4; i++)
+        close(fds[i]);
+    close(listener);
+}
+
 static void a_body_comes_into_the_room_or_into_fresh_memory(void **state)
 {
     struct s3_http_request r = request("GET", "/ok");
@@ -553,6 +610,8 @@ int main(void)
         CASE(a_cut_body_is_truncated),
         CASE(silence_and_stalls_have_their_own_deadlines),
         CASE(nobody_there_means_nothing_was_sent),
+        CASE(a_direct_request_passes_the_proxy_by),
+        CASE(a_request_may_connect_in_less_time_than_others),
         CASE(a_change_over_a_dead_connection_is_not_sent_twice),
         CASE(requests_are_cancelled_one_by_one_and_all_when_freed),
         CASE(connections_are_capped_and_the_lower_priority_number_goes_first),
