@@ -25,10 +25,20 @@ int cold_fetch_new(const struct base_env *env, struct cold_store *store,
     f->store = store;
     f->options = *options;
     cold_store_caps(store, &caps);
+    f->async = caps.async;
     f->range_bytes_max = caps.local ? LOCAL_RANGE_BYTES_MAX : COLD_RANGE_BYTES_MAX;
-    f->window_max = caps.local && options->readahead_bytes_max > LOCAL_WINDOW_BYTES
-                        ? LOCAL_WINDOW_BYTES
-                        : options->readahead_bytes_max;
+    f->raw_max = options->readahead_bytes_max / RAW_SHARE;
+    f->stored_max = options->readahead_bytes_max - f->raw_max;
+    f->window_max =
+        caps.local && f->stored_max > LOCAL_WINDOW_BYTES ? LOCAL_WINDOW_BYTES : f->stored_max;
+    f->decoder_count = options->pool ? base_pool_threads(options->pool) : 0;
+    if (f->decoder_count > DECODERS_MAX)
+        f->decoder_count = DECODERS_MAX;
+    for (unsigned i = 0; i < f->decoder_count; i++) {
+        f->decoders[i].fetch = f;
+        f->decoders[i].job =
+            (struct base_job){.run = cold_flight_decode_run, .priority = PRIORITY_READ_AHEAD};
+    }
     base_mutex_init(&f->lock);
     base_cond_init(&f->changed);
     *ret = f;
@@ -45,7 +55,7 @@ struct cold_fetch *cold_fetch_free(struct cold_fetch *fetch)
     base_mutex_unlock(&fetch->lock);
     cold_flight_forget_recent(fetch);
     cold_table_forget_all(fetch);
-    assert(fetch->readers == 0 && fetch->alive_bytes == 0);
+    assert(fetch->readers == 0 && fetch->stored_bytes == 0 && fetch->raw_bytes == 0);
     for (size_t i = 0; i < fetch->buffer_count; i++)
         free(fetch->buffers[i].data);
     for (size_t i = 0; i < fetch->decompressor_count; i++)
@@ -65,9 +75,13 @@ int cold_fetch_range(struct cold_fetch *fetch, const char *key, uint64_t pos, si
     if (!err)
         err = &local;
     rc = cold_store_get(fetch->store, key, pos, size, buf, err);
-    if (rc == VARVE_E_NOT_FOUND) /* I8: the manifest names it, the store answers that it is gone */
-        return base_fail(err, VARVE_E_CORRUPT, "object %s is missing from the store", key);
-    return rc;
+    return rc == VARVE_E_NOT_FOUND ? cold_fetch_missing(key, err) : rc;
+}
+
+/* I8: the manifest names it, the store answers that it is gone. */
+int cold_fetch_missing(const char *key, struct varve_error *err)
+{
+    return base_fail(err, VARVE_E_CORRUPT, "object %s is missing from the store", key);
 }
 
 bool cold_buffer_take(struct cold_fetch *fetch, size_t size, struct cold_buffer *ret)
@@ -110,7 +124,7 @@ void cold_buffer_give_locked(struct cold_fetch *fetch, struct cold_buffer *buffe
     /* Free and used bytes together stay under the budget. */
     if (fetch->buffer_count < BUFFERS_MAX &&
         (bytes <= BUFFERS_BYTES_MIN ||
-         bytes + fetch->alive_bytes <= fetch->options.readahead_bytes_max)) {
+         bytes + fetch->stored_bytes + fetch->raw_bytes <= fetch->options.readahead_bytes_max)) {
         fetch->buffers[fetch->buffer_count++] = *buffer;
         fetch->buffer_bytes += buffer->capacity;
     } else {

@@ -16,13 +16,15 @@
 #include "index/manifest.h"
 
 #define COLD_RANGE_BYTES_MAX                                                                       \
-    (8 * 1024 * 1024) /* one read-ahead GET covers at most this many stored bytes */
+    (12 * 1024 * 1024) /* one read-ahead GET covers at most this many stored bytes */
 
 struct cold_fetch_options {
     struct base_pool *pool;    /* workers: GET + check + decompress; not owned; 0 threads: inline */
     struct cold_cache *blocks; /* not owned; stored blocks */
     struct cold_cache *tables; /* not owned; block tables */
-    uint64_t readahead_bytes_max; /* decoded and in flight, over all readers; 0: no read-ahead */
+    /* Memory for reading ahead, over all readers: three quarters for bytes on their way or arrived,
+     * one for decoded ones. 0: no read-ahead. */
+    uint64_t readahead_bytes_max;
 };
 
 struct cold_fetch;

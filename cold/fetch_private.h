@@ -18,7 +18,9 @@
 #define BUFFERS_MAX 64                      /* free buffers kept */
 #define BUFFERS_BYTES_MIN (4 * 1024 * 1024) /* free ones kept whatever the budget */
 #define DECOMPRESSORS_MAX 16
-#define FLIGHT_BLOCKS_MAX 64
+#define FLIGHT_BLOCKS_MAX 256
+#define DECODERS_MAX 16
+#define RAW_SHARE 4 /* of the budget for reading ahead, one in so many is for decoded bytes */
 #define LOCAL_RANGE_BYTES_MAX (1024 * 1024)  /* one GET of a store that is as near as the cache: */
 #define LOCAL_WINDOW_BYTES (4 * 1024 * 1024) /* larger ones only leave the processor's caches */
 
@@ -54,6 +56,13 @@ struct cold_table {
 
 struct cold_flight;
 
+/* One that decodes ahead: a job of the pool while it is busy. */
+struct cold_decoder {
+    struct base_job job;
+    struct cold_fetch *fetch;
+    bool busy;
+};
+
 /* A block, on its way or decoded. */
 struct cold_block {
     struct cold_block *next; /* in its slot */
@@ -73,7 +82,10 @@ struct cold_fetch {
     struct cold_store *store;
     struct cold_fetch_options options;
     size_t range_bytes_max;
-    uint64_t window_max;
+    bool async;          /* the store's gets hold no thread */
+    uint64_t stored_max; /* of the budget: bytes of flights */
+    uint64_t raw_max;    /* of the budget: decoded bytes, what is demanded not counted */
+    uint64_t window_max; /* of all readers together, stored bytes */
 
     struct base_mutex lock;   /* protects everything below */
     struct base_cond changed; /* a block or a table changed its state, or a job ended */
@@ -82,8 +94,12 @@ struct cold_fetch {
     struct cold_fetch_stats stats;
 
     struct cold_block *blocks[FETCH_SLOTS];
-    struct cold_block *recent[RECENT_MAX]; /* newest first; each holds a reference */
-    uint64_t alive_bytes;                  /* raw bytes of blocks and stored bytes of flights */
+    struct cold_block *recent[RECENT_MAX];    /* newest first; each holds a reference */
+    uint64_t stored_bytes;                    /* of flights that exist */
+    uint64_t raw_bytes;                       /* of blocks decoded or being decoded */
+    struct cold_flight *stored, *stored_last; /* STORED flights, the oldest first */
+    struct cold_decoder decoders[DECODERS_MAX];
+    unsigned decoder_count;
 
     struct cold_table *tables[FETCH_SLOTS];
     struct cold_table *newest, *oldest;
@@ -105,6 +121,7 @@ static inline size_t cold_fetch_slot(const struct base_id *attempt, uint32_t ind
 /* A ranged GET of a part of an object that the manifest names: what is not there is damage (I8). */
 int cold_fetch_range(struct cold_fetch *fetch, const char *key, uint64_t pos, size_t size,
                      void *buf, struct varve_error *err);
+int cold_fetch_missing(const char *key, struct varve_error *err);
 
 /* Buffers are recycled: fresh memory costs a page fault for every 4 KiB. False: out of memory. */
 bool cold_buffer_take(struct cold_fetch *fetch, size_t size, struct cold_buffer *ret);
@@ -127,16 +144,18 @@ void cold_table_forget_all(struct cold_fetch *fetch);
 int cold_flight_get(struct cold_fetch *fetch, struct cold_table *table, size_t index, bool keep,
                     struct cold_block **ret, struct varve_error *err);
 /*
- * Starts one flight for blocks from `index` on: adjacent ones, about `raw_bytes` of them, at least
- * one, none at or above stop_offset, as far as the budget goes. Returns how many were put into
- * `blocks`, a reference to each; 0: the budget or memory does not allow any.
+ * Starts one flight for blocks from `index` on: adjacent ones, about `stored_bytes` of them, at
+ * least one, none at or above stop_offset, as far as the budget goes. Returns how many were put
+ * into `blocks`, a reference to each; 0: the budget or memory does not allow any.
  */
 size_t cold_flight_start(struct cold_fetch *fetch, struct cold_table *table, size_t index,
-                         uint64_t raw_bytes, int64_t stop_offset, bool keep,
+                         uint64_t stored_bytes, int64_t stop_offset, bool keep,
                          struct cold_block *blocks[FLIGHT_BLOCKS_MAX]);
 /* Waits until a started block is decoded, taking part in the work. */
 int cold_flight_wait(struct cold_fetch *fetch, struct cold_block *block, struct varve_error *err);
 struct cold_block *cold_flight_release(struct cold_fetch *fetch, struct cold_block *block);
 void cold_flight_forget_recent(struct cold_fetch *fetch);
+/* The job of a decoder. */
+void cold_flight_decode_run(struct base_job *job);
 
 #endif

@@ -5,22 +5,29 @@
  * fetcher's hash from the start, so that whoever else wants one waits for the same flight. Its
  * life:
  *
- *   QUEUED   created; a pool's job will run it, unless somebody who waits claims it first
- *   RUNNING  one thread makes the request
+ *   QUEUED   created; a pool's job will run it, unless somebody who waits claims it first. A flight
+ *            of a store whose gets hold no thread is not queued: it is RUNNING from the start
+ *   RUNNING  the request is made, by one thread or by none
  *   STORED   the stored bytes are there; each block is decoded by whichever thread takes it first:
- *            the job goes through them in order, a reader that waits for one takes that one
+ *            decoders go through the oldest flight in order, a reader that waits for a block takes
+ *            that one
  *   OVER     every block is decoded, failed or dropped; the stored bytes are gone
+ *
+ * Stored bytes wait longer than decoded ones, since they are fewer: a range of 8 MiB may hold 100
+ * MiB of records. So many requests can be under way while only what is read next is decoded.
  *
  * A demand is a flight of one block without a job, which the caller claims at once: a random read
  * never waits behind others' work and costs one request of one block.
  *
  * A block nobody refers to is dropped where work on it would begin; when that is true of all blocks
- * of a QUEUED flight, the flight is over and only the job's empty run remains.
+ * of a QUEUED flight, the flight is over and only the job's empty run remains; a request that holds
+ * no thread is cancelled.
  *
  * INVARIANTS
  *   F1  A block is listed at most once, so at most one flight fetches it.
- *   F2  alive_bytes is the sum of raw sizes of blocks and stored sizes of flights that exist.
- *       Read-ahead starts only where it stays at or below readahead_bytes_max; demands always do.
+ *   F2  stored_bytes is the sum of stored sizes of flights that exist, raw_bytes that of raw sizes
+ *       of blocks decoded or being decoded. Read-ahead starts only where the one stays at or below
+ *       stored_max, and decodes only where the other stays at or below raw_max; demands always do.
  *   F3  A failure of read-ahead is never a reader's failure: the reader demands the block itself.
  */
 #include <assert.h>
@@ -33,9 +40,12 @@ enum flight_state { FLIGHT_QUEUED, FLIGHT_RUNNING, FLIGHT_STORED, FLIGHT_OVER };
 
 struct cold_flight {
     struct base_job job;
+    struct cold_get get; /* of a request that holds no thread */
     struct cold_fetch *fetch;
+    struct cold_flight *next; /* STORED ones, in the order of their coming */
     enum flight_state state;
-    unsigned refs;       /* the job, and each thread at work on it */
+    bool started;        /* `get` was, and may be cancelled while RUNNING */
+    unsigned refs;       /* the job, the request, and each thread at work on it */
     unsigned unfinished; /* blocks neither decoded, failed nor dropped */
     bool cached;         /* one block, from the cache file if it still has it */
     bool keep;           /* goes to the cache file */
@@ -44,6 +54,7 @@ struct cold_flight {
     size_t size;
     struct cold_buffer stored;
     size_t count;
+    size_t undecoded;            /* no block before this one waits to be decoded */
     struct cold_block *blocks[]; /* NULL once finished */
 };
 
@@ -73,9 +84,36 @@ static void block_free_locked(struct cold_fetch *f, struct cold_block *b)
 {
     assert(b->refs == 0 && !b->flight);
     block_unlist_locked(f, b);
-    f->alive_bytes -= b->info.raw_size;
+    if (b->raw.data)
+        f->raw_bytes -= b->info.raw_size;
     cold_buffer_give_locked(f, &b->raw);
     free(b);
+}
+
+static void stored_push_locked(struct cold_flight *fl)
+{
+    struct cold_fetch *f = fl->fetch;
+
+    if (f->stored_last)
+        f->stored_last->next = fl;
+    else
+        f->stored = fl;
+    f->stored_last = fl;
+}
+
+static void stored_remove_locked(struct cold_flight *fl)
+{
+    struct cold_fetch *f = fl->fetch;
+    struct cold_flight **at = &f->stored, *before = NULL;
+
+    while (*at != fl) {
+        before = *at;
+        at = &before->next;
+    }
+    *at = fl->next;
+    if (f->stored_last == fl)
+        f->stored_last = before;
+    fl->next = NULL;
 }
 
 /* Frees what the flight no longer needs; the flight itself too when nothing refers to it. */
@@ -84,8 +122,10 @@ static void flight_settle_locked(struct cold_flight *fl)
     struct cold_fetch *f = fl->fetch;
 
     if (fl->unfinished == 0 && fl->state != FLIGHT_OVER) {
+        if (fl->state == FLIGHT_STORED)
+            stored_remove_locked(fl);
         fl->state = FLIGHT_OVER;
-        f->alive_bytes -= fl->size;
+        f->stored_bytes -= fl->size;
         cold_buffer_give_locked(f, &fl->stored);
     }
     if (fl->refs > 0 || fl->unfinished > 0)
@@ -135,7 +175,6 @@ static struct cold_block *block_new_locked(struct cold_fetch *f, const struct co
     slot = &f->blocks[cold_fetch_slot(&b->attempt, b->index)];
     b->next = *slot;
     *slot = b;
-    f->alive_bytes += b->info.raw_size;
     return b;
 }
 
@@ -167,7 +206,7 @@ static struct cold_flight *flight_new_locked(struct cold_fetch *f, struct cold_t
     fl->pos = fl->blocks[0]->info.pos;
     fl->table = table;
     table->refs++;
-    f->alive_bytes += fl->size;
+    f->stored_bytes += fl->size;
     return fl;
 }
 
@@ -198,34 +237,70 @@ static bool stored_from_cache(struct cold_flight *fl, const struct cold_cache_ke
     return good;
 }
 
+static void count_range_locked(const struct cold_flight *fl, int rc)
+{
+    struct cold_fetch *f = fl->fetch;
+
+    f->stats.ranges++;
+    if (rc == 0) {
+        f->stats.range_bytes += fl->size;
+        f->stats.block_fetches += fl->count;
+    }
+}
+
 static int stored_from_store(struct cold_flight *fl, struct varve_error *err)
 {
     struct cold_fetch *f = fl->fetch;
     int rc = cold_fetch_range(f, fl->table->key, fl->pos, fl->size, fl->stored.data, err);
 
     base_mutex_lock(&f->lock);
-    f->stats.ranges++;
-    if (rc == 0) {
-        f->stats.range_bytes += fl->size;
-        f->stats.block_fetches += fl->count;
-    }
+    count_range_locked(fl, rc);
     base_mutex_unlock(&f->lock);
     return rc;
+}
+
+static int stored_reserve(struct cold_flight *fl, struct varve_error *err)
+{
+    if (cold_buffer_take(fl->fetch, fl->size, &fl->stored))
+        return 0;
+    return base_fail(err, VARVE_E_NO_MEMORY, "object %s: %zu bytes of blocks: out of memory",
+                     fl->table->key, fl->size);
 }
 
 /* The request. Called without the lock by the one thread that made the flight RUNNING. */
 static int flight_request(struct cold_flight *fl, const struct cold_cache_key *key,
                           struct varve_error *err)
 {
-    if (!cold_buffer_take(fl->fetch, fl->size, &fl->stored))
-        return base_fail(err, VARVE_E_NO_MEMORY, "object %s: %zu bytes of blocks: out of memory",
-                         fl->table->key, fl->size);
+    int rc = stored_reserve(fl, err);
+
+    if (rc < 0)
+        return rc;
     if (fl->cached) {
         fl->cached = stored_from_cache(fl, key);
         if (fl->cached)
             return 0;
     }
     return stored_from_store(fl, err);
+}
+
+/* RUNNING to STORED: the request is over, with rc. */
+static void flight_stored_locked(struct cold_flight *fl, int rc, const struct varve_error *error)
+{
+    fl->state = FLIGHT_STORED;
+    stored_push_locked(fl);
+    for (size_t i = 0; i < fl->count; i++) {
+        struct cold_block *b = fl->blocks[i];
+
+        if (!b)
+            continue;
+        if (rc < 0)
+            block_finish_locked(b, LOAD_FAILED, error);
+        else if (b->refs == 0)
+            block_finish_locked(b, LOAD_FAILED, NULL);
+        else
+            b->state = LOAD_STORED;
+    }
+    base_cond_broadcast(&fl->fetch->changed);
 }
 
 /* QUEUED to STORED. Drops the lock meanwhile. The caller holds a reference to the flight. */
@@ -241,20 +316,7 @@ static void flight_run_locked(struct cold_flight *fl)
     base_mutex_unlock(&f->lock);
     rc = flight_request(fl, &key, &error);
     base_mutex_lock(&f->lock);
-    fl->state = FLIGHT_STORED;
-    for (size_t i = 0; i < fl->count; i++) {
-        struct cold_block *b = fl->blocks[i];
-
-        if (!b)
-            continue;
-        if (rc < 0)
-            block_finish_locked(b, LOAD_FAILED, &error);
-        else if (b->refs == 0)
-            block_finish_locked(b, LOAD_FAILED, NULL);
-        else
-            b->state = LOAD_STORED;
-    }
-    base_cond_broadcast(&f->changed);
+    flight_stored_locked(fl, rc, &error);
 }
 
 static int block_decode(struct cold_flight *fl, struct cold_block *b, struct varve_error *err)
@@ -303,6 +365,7 @@ static void block_decode_locked(struct cold_block *b)
 
     assert(b->state == LOAD_STORED);
     b->state = LOAD_DECODING;
+    f->raw_bytes += b->info.raw_size; /* F2 */
     fl->refs++;
     base_mutex_unlock(&f->lock);
     rc = block_decode(fl, b, &error);
@@ -310,10 +373,82 @@ static void block_decode_locked(struct cold_block *b)
     if (keep) /* the last block's end frees the stored bytes: so before */
         cold_cache_put(f->options.blocks, &key, fl->stored.data + stored_pos, stored_size);
     base_mutex_lock(&f->lock);
+    if (rc < 0)
+        f->raw_bytes -= b->info.raw_size;
     block_finish_locked(b, rc == 0 ? LOAD_READY : LOAD_FAILED, &error);
     fl->refs--;
     flight_settle_locked(fl);
     base_cond_broadcast(&f->changed);
+}
+
+/* The first block of a flight that waits to be decoded; NULL: none. */
+static struct cold_block *flight_undecoded_locked(struct cold_flight *fl)
+{
+    for (; fl->undecoded < fl->count; fl->undecoded++) {
+        struct cold_block *b = fl->blocks[fl->undecoded];
+
+        if (b && b->state == LOAD_STORED)
+            return b;
+    }
+    return NULL;
+}
+
+/* F2. A single block always fits, or a budget below its size would decode nothing ahead. */
+static bool raw_fits_locked(const struct cold_fetch *f, const struct cold_block *b)
+{
+    return f->raw_bytes == 0 || f->raw_bytes + b->info.raw_size <= f->raw_max;
+}
+
+/* What is decoded ahead next; NULL: nothing, or the budget is used up. */
+static struct cold_block *decodable_locked(struct cold_fetch *f)
+{
+    for (struct cold_flight *fl = f->stored; fl; fl = fl->next) {
+        struct cold_block *b = flight_undecoded_locked(fl);
+
+        if (b)
+            return raw_fits_locked(f, b) ? b : NULL;
+    }
+    return NULL;
+}
+
+/* A decoder for work that is there, to be submitted without the lock; NULL: no work, or all are
+ * busy. */
+static struct base_job *decoder_claim_locked(struct cold_fetch *f)
+{
+    if (!decodable_locked(f))
+        return NULL;
+    for (unsigned i = 0; i < f->decoder_count; i++) {
+        struct cold_decoder *d = &f->decoders[i];
+
+        if (d->busy)
+            continue;
+        d->busy = true;
+        f->jobs++;
+        return &d->job;
+    }
+    return NULL;
+}
+
+static void decoder_submit(struct cold_fetch *f, struct base_job *job)
+{
+    if (job)
+        base_pool_submit(f->options.pool, job);
+}
+
+void cold_flight_decode_run(struct base_job *job)
+{
+    struct cold_decoder *d =
+        (struct cold_decoder *)(void *)((char *)job - offsetof(struct cold_decoder, job));
+    struct cold_fetch *f = d->fetch;
+    struct cold_block *b;
+
+    base_mutex_lock(&f->lock);
+    while ((b = decodable_locked(f)))
+        block_decode_locked(b);
+    d->busy = false;
+    f->jobs--;
+    base_cond_broadcast(&f->changed);
+    base_mutex_unlock(&f->lock);
 }
 
 static void flight_job_run(struct base_job *job)
@@ -321,17 +456,72 @@ static void flight_job_run(struct base_job *job)
     struct cold_flight *fl =
         (struct cold_flight *)(void *)((char *)job - offsetof(struct cold_flight, job));
     struct cold_fetch *f = fl->fetch;
+    struct cold_block *b;
 
     base_mutex_lock(&f->lock);
     if (fl->state == FLIGHT_QUEUED)
         flight_run_locked(fl);
-    for (size_t i = 0; i < fl->count && fl->state == FLIGHT_STORED; i++)
-        if (fl->blocks[i] && fl->blocks[i]->state == LOAD_STORED)
-            block_decode_locked(fl->blocks[i]);
+    /* This flight first: its bytes are in this processor's caches. */
+    while (fl->state == FLIGHT_STORED && (b = flight_undecoded_locked(fl)) && raw_fits_locked(f, b))
+        block_decode_locked(b);
     fl->refs--;
     flight_settle_locked(fl);
     f->jobs--;
     base_cond_broadcast(&f->changed);
+    base_mutex_unlock(&f->lock);
+}
+
+/* The request that held no thread is over. On a thread of the driver: nothing here may wait. */
+static void flight_get_done(struct cold_get *get, int rc, const struct varve_error *err)
+{
+    struct cold_flight *fl = get->ctx;
+    struct cold_fetch *f = fl->fetch;
+    struct varve_error error = {0};
+    struct base_job *decoder;
+
+    if (rc == VARVE_E_NOT_FOUND)
+        rc = cold_fetch_missing(get->key, &error);
+    else if (rc < 0)
+        error = *err;
+    base_mutex_lock(&f->lock);
+    count_range_locked(fl, rc);
+    flight_stored_locked(fl, rc, &error);
+    fl->refs--;
+    flight_settle_locked(fl);
+    decoder = decoder_claim_locked(f);
+    f->jobs--;
+    base_mutex_unlock(&f->lock);
+    decoder_submit(f, decoder);
+}
+
+/* Starts the request of a RUNNING flight. The caller holds a reference, and not the lock. */
+static void flight_get_start(struct cold_flight *fl)
+{
+    struct cold_fetch *f = fl->fetch;
+    struct varve_error error = {0};
+    int rc = stored_reserve(fl, &error);
+
+    fl->get = (struct cold_get){
+        .key = fl->table->key,
+        .pos = fl->pos,
+        .size = fl->size,
+        .buf = fl->stored.data,
+        .priority = PRIORITY_READ_AHEAD,
+        .done = flight_get_done,
+        .ctx = fl,
+    };
+    if (rc == 0)
+        rc = cold_store_get_start(f->store, &fl->get, &error);
+    base_mutex_lock(&f->lock);
+    if (rc < 0) {
+        flight_stored_locked(fl, rc, &error);
+        fl->refs--; /* `done` will not be called */
+        f->jobs--;
+    } else {
+        fl->started = true;
+    }
+    fl->refs--;
+    flight_settle_locked(fl);
     base_mutex_unlock(&f->lock);
 }
 
@@ -377,12 +567,17 @@ int cold_flight_wait(struct cold_fetch *fetch, struct cold_block *block, struct 
     return rc;
 }
 
-/* Ends a flight that nobody waits for and nobody has begun. */
+/* Ends a flight that nobody waits for: one that nobody has begun, or a request without a thread. */
 static void flight_cancel_locked(struct cold_flight *fl)
 {
     for (size_t i = 0; i < fl->count; i++)
         if (fl->blocks[i] && fl->blocks[i]->refs > 0)
             return;
+    if (fl->state == FLIGHT_RUNNING) {
+        cold_store_get_cancel(fl->fetch->store, &fl->get);
+        fl->started = false;
+        return;
+    }
     for (size_t i = 0; i < fl->count; i++)
         if (fl->blocks[i])
             block_finish_locked(fl->blocks[i], LOAD_FAILED, NULL);
@@ -401,17 +596,21 @@ static void release_locked(struct cold_fetch *f, struct cold_block *b)
     } else if (b->state == LOAD_STORED) {
         block_finish_locked(b, LOAD_FAILED, NULL);
         flight_settle_locked(fl);
-    } else if (fl->state == FLIGHT_QUEUED) {
+    } else if (fl->state == FLIGHT_QUEUED || (fl->state == FLIGHT_RUNNING && fl->started)) {
         flight_cancel_locked(fl);
     } /* else whoever works on it sees that nobody wants it */
 }
 
 struct cold_block *cold_flight_release(struct cold_fetch *fetch, struct cold_block *block)
 {
+    struct base_job *decoder;
+
     if (block) {
         base_mutex_lock(&fetch->lock);
         release_locked(fetch, block);
+        decoder = decoder_claim_locked(fetch);
         base_mutex_unlock(&fetch->lock);
+        decoder_submit(fetch, decoder);
     }
     return NULL;
 }
@@ -512,22 +711,23 @@ int cold_flight_get(struct cold_fetch *fetch, struct cold_table *table, size_t i
 
 /* How many blocks from `index` on one flight takes. */
 static size_t flight_extent_locked(struct cold_fetch *f, const struct cold_table *table,
-                                   size_t index, size_t cached_from, uint64_t raw_bytes,
+                                   size_t index, size_t cached_from, uint64_t stored_bytes,
                                    int64_t stop_offset)
 {
-    uint64_t raw = 0, stored = 0, budget = f->options.readahead_bytes_max;
+    uint64_t stored = 0, budget = f->stored_max;
     size_t count = 0;
 
-    budget = budget > f->alive_bytes ? budget - f->alive_bytes : 0;
+    budget = budget > f->stored_bytes ? budget - f->stored_bytes : 0;
+    if (stored_bytes > f->range_bytes_max)
+        stored_bytes = f->range_bytes_max;
     for (size_t i = index; i < table->view.block_count && count < FLIGHT_BLOCKS_MAX; i++) {
         struct cold_block_info info;
 
         cold_table_block(&table->view, i, &info);
-        raw += info.raw_size;
         stored += info.stored_size;
-        if (info.first_offset >= stop_offset || raw + stored > budget) /* F2 */
+        if (info.first_offset >= stop_offset || stored > budget) /* F2 */
             break;
-        if (count > 0 && (raw > raw_bytes || stored > f->range_bytes_max || i >= cached_from ||
+        if (count > 0 && (stored > stored_bytes || i >= cached_from ||
                           block_find_locked(f, &table->entry.attempt, i))) /* F1 */
             break;
         count++;
@@ -535,22 +735,27 @@ static size_t flight_extent_locked(struct cold_fetch *f, const struct cold_table
     return count;
 }
 
+/* The first block behind `index`, itself not in the cache, that is. */
+static size_t cached_next(struct cold_fetch *f, const struct cold_table *table, size_t index)
+{
+    size_t i = index + 1;
+
+    while (i < table->view.block_count && i < index + FLIGHT_BLOCKS_MAX && !is_cached(f, table, i))
+        i++;
+    return i;
+}
+
 size_t cold_flight_start(struct cold_fetch *fetch, struct cold_table *table, size_t index,
-                         uint64_t raw_bytes, int64_t stop_offset, bool keep,
+                         uint64_t stored_bytes, int64_t stop_offset, bool keep,
                          struct cold_block *blocks[FLIGHT_BLOCKS_MAX])
 {
-    size_t cached_from = index, count;
-    bool cached = is_cached(fetch, table, index);
+    bool cached = is_cached(fetch, table, index), async = fetch->async && !cached;
+    size_t cached_from = cached ? index : cached_next(fetch, table, index), count;
     struct cold_flight *fl = NULL;
     struct cold_block *b;
 
     if (!fetch->options.pool)
         return 0;
-    if (!cached) /* up to the next block that the cache has */
-        for (cached_from = index + 1; cached_from < table->view.block_count &&
-                                      cached_from < index + FLIGHT_BLOCKS_MAX &&
-                                      !is_cached(fetch, table, cached_from);)
-            cached_from++;
     base_mutex_lock(&fetch->lock);
     b = block_find_locked(fetch, &table->entry.attempt, index);
     if (b) { /* alive or in flight for somebody: one more holder */
@@ -559,20 +764,24 @@ size_t cold_flight_start(struct cold_fetch *fetch, struct cold_table *table, siz
         base_mutex_unlock(&fetch->lock);
         return 1;
     }
-    count = flight_extent_locked(fetch, table, index, cached_from, raw_bytes, stop_offset);
+    count = flight_extent_locked(fetch, table, index, cached_from, stored_bytes, stop_offset);
     if (count > 0)
         fl = flight_new_locked(fetch, table, index, count, blocks);
     if (fl) {
         count = fl->count;
         fl->cached = cached;
         fl->keep = keep;
-        fl->refs = 1;
+        fl->refs = async ? 2 : 1; /* the request and who starts it; or the job */
+        fl->state = async ? FLIGHT_RUNNING : FLIGHT_QUEUED;
         fl->job = (struct base_job){.run = flight_job_run, .priority = PRIORITY_READ_AHEAD};
         fetch->jobs++;
     }
     base_mutex_unlock(&fetch->lock);
     if (!fl)
         return 0;
-    base_pool_submit(fetch->options.pool, &fl->job);
+    if (async)
+        flight_get_start(fl);
+    else
+        base_pool_submit(fetch->options.pool, &fl->job);
     return count;
 }

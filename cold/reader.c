@@ -4,8 +4,10 @@
  * It stands in one decoded block and holds references to those it has asked for ahead, in order.
  * After a seek there is no window: the first block is demanded alone, so that a random read costs
  * one request of one block. Each time the reader walks from a block into the next one the window
- * doubles, from one block up to its share of the budget; then flights of a quarter of the window
- * are kept under way, so that several run in parallel, in this object and in those that follow.
+ * grows fourfold, from one block up to its share of the budget, and one flight fills it: few
+ * requests, and soon large ones. A full window is kept filled by flights of a quarter of it, or as
+ * large as a range may be, so that several run in parallel, in this object and in those that
+ * follow. Windows are of stored bytes: these are what travels.
  *
  * INVARIANTS
  *   R1  Batches touch: each begins at the offset where the one before it ended (I1, I8).
@@ -21,7 +23,8 @@
 #include "cold/fetch_private.h"
 #include "record/iterator.h"
 
-#define AHEAD_MAX 256
+#define AHEAD_MAX 2048
+#define WINDOW_GROWTH 4
 #define RANDOM_BLOCKS 2 /* a window up to that many blocks is still a short read: cache it */
 #define FLIGHTS_PER_WINDOW 4
 
@@ -43,8 +46,9 @@ struct cold_reader {
     size_t pos;        /* in its raw bytes: the next batch */
     int64_t at_offset; /* the offset that batch must begin with */
 
-    uint64_t window; /* raw bytes to have ahead; 0 after a seek */
-    uint64_t last_raw_size;
+    uint64_t window;       /* stored bytes to have ahead; 0 after a seek */
+    uint64_t window_share; /* what it may grow to */
+    uint64_t last_stored_size;
     struct ahead ahead[AHEAD_MAX]; /* a ring */
     size_t ahead_first;
     size_t ahead_count;
@@ -94,7 +98,7 @@ static void ahead_cancel(struct cold_reader *r)
 static void block_leave(struct cold_reader *r)
 {
     if (r->block)
-        r->last_raw_size = r->block->info.raw_size;
+        r->last_stored_size = r->block->info.stored_size;
     r->block = cold_flight_release(r->fetch, r->block);
 }
 
@@ -180,23 +184,22 @@ int cold_reader_seek(struct cold_reader *reader, int64_t offset, struct varve_er
     return 0;
 }
 
-/* Doubles the window; called when the reader has walked through a whole block. */
+/* Called when the reader has walked through a whole block. */
 static void window_grow(struct cold_reader *r)
 {
     struct cold_fetch *f = r->fetch;
-    uint64_t share;
 
     base_mutex_lock(&f->lock);
-    share = f->window_max / (f->readers > 0 ? f->readers : 1);
+    r->window_share = f->window_max / (f->readers > 0 ? f->readers : 1);
     base_mutex_unlock(&f->lock);
-    r->window = r->window > 0 ? r->window * 2 : r->last_raw_size;
-    if (r->window > share)
-        r->window = share;
+    r->window = r->window > 0 ? r->window * WINDOW_GROWTH : r->last_stored_size;
+    if (r->window > r->window_share)
+        r->window = r->window_share;
 }
 
 static bool read_is_short(const struct cold_reader *r)
 {
-    return r->window <= RANDOM_BLOCKS * r->last_raw_size;
+    return r->window <= RANDOM_BLOCKS * r->last_stored_size;
 }
 
 /*
@@ -245,19 +248,35 @@ static void ahead_push(struct cold_reader *r, struct cold_table *table, size_t i
         .index = index,
     };
     r->ahead_count++;
-    r->ahead_bytes += block->info.raw_size;
+    r->ahead_bytes += block->info.stored_size;
+}
+
+/*
+ * How large the next flight is; 0: none now. It is started when there is room for a whole one: else
+ * a full window would be filled up block by block, in as many requests.
+ */
+static uint64_t flight_bytes_next(const struct cold_reader *r)
+{
+    uint64_t bytes = r->window / FLIGHTS_PER_WINDOW;
+
+    if (r->window == 0 || r->ahead_count + FLIGHT_BLOCKS_MAX > AHEAD_MAX)
+        return 0;
+    if (bytes > r->fetch->range_bytes_max)
+        bytes = r->fetch->range_bytes_max;
+    if (r->ahead_count > 0 && r->ahead_bytes + bytes > r->window)
+        return 0;
+    if (r->window < r->window_share && r->window > r->ahead_bytes) /* it grows */
+        return r->window - r->ahead_bytes;
+    return bytes > 0 ? bytes : 1;
 }
 
 /* Keeps the window filled with flights. */
 static void ahead_extend(struct cold_reader *r, int64_t stop_offset)
 {
-    uint64_t flight_bytes = r->window / FLIGHTS_PER_WINDOW;
     struct cold_block *blocks[FLIGHT_BLOCKS_MAX];
+    uint64_t flight_bytes;
 
-    /* A flight is started when there is room for a whole one: else a full window would be filled
-     * up block by block, in as many requests. */
-    while (r->window > 0 && r->ahead_count + FLIGHT_BLOCKS_MAX <= AHEAD_MAX &&
-           (r->ahead_count == 0 || r->ahead_bytes + flight_bytes <= r->window)) {
+    while ((flight_bytes = flight_bytes_next(r)) > 0) {
         struct cold_table *table = NULL;
         struct cold_block_info info;
         size_t index = 0, count = 0;
@@ -266,7 +285,7 @@ static void ahead_extend(struct cold_reader *r, int64_t stop_offset)
             return;
         cold_table_block(&table->view, index, &info);
         if (info.first_offset < stop_offset &&
-            (r->ahead_count == 0 || r->ahead_bytes + info.raw_size <= r->window))
+            (r->ahead_count == 0 || r->ahead_bytes + info.stored_size <= r->window))
             count = cold_flight_start(r->fetch, table, index, flight_bytes, stop_offset,
                                       read_is_short(r), blocks);
         for (size_t i = 0; i < count; i++)
@@ -287,7 +306,7 @@ static bool ahead_take(struct cold_reader *r, int64_t stop_offset)
     a = *ahead_at(r, 0);
     r->ahead_first = (r->ahead_first + 1) % AHEAD_MAX;
     r->ahead_count--;
-    r->ahead_bytes -= a.block->info.raw_size;
+    r->ahead_bytes -= a.block->info.stored_size;
     cold_table_unref(r->table);
     r->table = a.table;
     r->index = a.index;

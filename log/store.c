@@ -222,6 +222,14 @@ static unsigned open_threads(const struct varve_store_options *o)
 
 /* Everything between the settings and a usable store; what is made is undone by varve_store_close.
  */
+static uint64_t readahead_default(struct cold_store *segments)
+{
+    struct cold_caps caps;
+
+    cold_store_caps(segments, &caps);
+    return caps.local ? LOG_READAHEAD_BYTES_LOCAL : LOG_READAHEAD_BYTES_REMOTE;
+}
+
 static int open_engine(struct varve_store *s, const struct varve_store_options *o,
                        int64_t cache_bytes, struct varve_error *err)
 {
@@ -244,7 +252,7 @@ static int open_engine(struct varve_store *s, const struct varve_store_options *
         fetch.tables = s->tables;
         fetch.readahead_bytes_max = o->readahead_bytes < 0   ? 0
                                     : o->readahead_bytes > 0 ? (uint64_t)o->readahead_bytes
-                                                             : LOG_READAHEAD_BYTES_DEFAULT;
+                                                             : readahead_default(s->segments);
         r = cold_fetch_new(&s->env, s->segments, &fetch, &s->fetch, err);
     }
     if (r == 0 && o->upload_bytes_per_second > 0)

@@ -67,10 +67,12 @@ struct varve_store_options {
     void (*message)(void *ctx, int level, const char *text);
     void (*event)(void *ctx, const struct varve_event *event);
     void *callback_ctx;
-    unsigned threads;        /* workers that compress and fetch; 0: one per processor, at most 8 */
-    bool no_background;      /* no tierer in this process: uploads only by varve_log_tier */
-    int64_t cache_bytes;     /* block cache file; 0: the store's setting (256 MiB), -1: none */
-    int64_t readahead_bytes; /* memory for reading ahead in the cold tier; 0: 24 MiB, -1: none */
+    unsigned threads;    /* workers that compress and fetch; 0: one per processor, at most 8 */
+    bool no_background;  /* no tierer in this process: uploads only by varve_log_tier */
+    int64_t cache_bytes; /* block cache file; 0: the store's setting (256 MiB), -1: none */
+    /* memory for reading ahead in the cold tier; 0: 24 MiB where it is a local directory, else 128
+     * MiB; -1: none */
+    int64_t readahead_bytes;
     int64_t upload_bytes_per_second; /* 0: no limit */
     /* create: settings of the store, beside those that have a field here */
     const struct varve_option *settings;
