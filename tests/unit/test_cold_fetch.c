@@ -683,9 +683,9 @@ static void a_failure_of_read_ahead_is_not_the_readers(void **state)
         s.threads = 0; /* the flights that fail are those started by the next call */
         w = world_new(&s);
         assert_int_equal(cold_reader_seek(w->reader, 0, NULL), 0);
-        while (cold_reader_offset(w->reader) < 20)
+        while (cold_reader_offset(w->reader) < 40)
             read_one(w, w->reader, cold_reader_offset(w->reader));
-        w->memory.failing = failing;
+        w->memory.failing = 1;
         read_to_end(w, w->reader);
         assert_int_equal(w->memory.failing, 0);
         world_free(w);
