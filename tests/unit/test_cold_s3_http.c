@@ -23,6 +23,7 @@ struct server {
     char *body;
     size_t body_size;
     _Atomic int connections;
+    _Atomic int open; /* connections that are served */
     _Atomic int requests;
 };
 
@@ -155,6 +156,7 @@ static void *server_connection(void *arg)
             break;
     }
     close(fd);
+    s->open--;
     return NULL;
 }
 
@@ -170,6 +172,7 @@ static void *server_run(void *arg)
         pair[0] = s;
         pair[1] = (void *)(intptr_t)fd;
         s->connections++;
+        s->open++;
         pthread_create(&thread, NULL, server_connection, pair);
         pthread_detach(thread);
     }
@@ -206,6 +209,28 @@ static int group_teardown(void **state)
     return 0;
 }
 
+/*
+ * What the test before had under way may come to the server late: a connection that is answered was
+ * accepted behind all of them, and then each is served to its end.
+ */
+static void server_settle(void)
+{
+    static const char text[] = "GET /ok HTTP/1.1\r\nHost: settle\r\n\r\n";
+    struct sockaddr_in a = {.sin_family = AF_INET,
+                            .sin_port = htons((uint16_t)server.port),
+                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    char reply[16];
+
+    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+    server_send(fd, text, sizeof(text) - 1);
+    assert_true(recv(fd, reply, sizeof(reply), 0) > 0);
+    close(fd);
+    for (int i = 0; i < 10000 && server.open > 0; i++)
+        usleep(1000);
+    assert_int_equal(server.open, 0);
+}
+
 static int setup(void **state)
 {
     const struct s3_http_options options = {
@@ -213,6 +238,7 @@ static int setup(void **state)
     struct varve_error err;
 
     (void)state;
+    server_settle();
     server.connections = server.requests = 0;
     if (s3_http_new(&env, &options, &http, &err) < 0)
         fail_msg("%s", err.msg);
