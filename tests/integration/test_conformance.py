@@ -23,7 +23,9 @@ def faulty(url):
 
 def conform(env, url, skipped=()):
     """Runs the suite; only what the driver's caps deny may be skipped."""
-    done = subprocess.run([CONFORMANCE], env=dict(os.environ, **env, VARVE_TEST_COLD_URL=url), timeout=540,
+    plain = url[len("faulty+"):-len("&" + FAULTS)] if url.startswith("faulty+") else url
+    done = subprocess.run([CONFORMANCE], timeout=540, env=dict(os.environ, **env, VARVE_TEST_COLD_URL=url,
+                                                               VARVE_TEST_COLD_PROBE_URL=plain),
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     text = done.stdout.decode(errors="replace")
     missing = re.search(r"unknown scheme '\w+'|the driver cannot be loaded", text)
