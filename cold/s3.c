@@ -83,6 +83,7 @@ const struct cold_store_ops cold_s3_ops = {
     .upload_complete = cold_s3_upload_complete,
     .upload_abort = cold_s3_upload_abort,
     .upload_list = cold_s3_upload_list,
+    .upload_check = cold_s3_upload_check,
     .get_start = cold_s3_get_start,
     .get_cancel = cold_s3_get_cancel,
     .set_caps = s3_set_caps,

@@ -102,6 +102,9 @@ int cold_s3_upload_complete(void *self, const char *key, const struct cold_uploa
                             struct varve_error *err);
 int cold_s3_upload_abort(void *self, const char *key, const struct cold_upload *upload,
                          struct varve_error *err);
+int cold_s3_upload_check(void *self, const char *key, const struct cold_upload *upload,
+                         const struct cold_part *parts, unsigned count, bool *ret_held,
+                         struct varve_error *err);
 int cold_s3_upload_list(void *self, const char *prefix,
                         int (*visit)(void *arg, const char *key, const struct cold_upload *upload,
                                      int64_t started),

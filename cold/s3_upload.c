@@ -297,6 +297,99 @@ int cold_s3_upload_complete(void *self, const char *key, const struct cold_uploa
     return rc;
 }
 
+/* ---- check ---- */
+
+struct parts_held {
+    const struct cold_part *parts;
+    unsigned count;
+    unsigned next; /* most ask in the order in which the store tells */
+    bool *held;
+};
+
+/* Stores differ in whether they quote here as they do in the header. */
+static bool etag_same(const char *a, size_t a_size, const char *b, size_t b_size)
+{
+    if (a_size >= 2 && a[0] == '"' && a[a_size - 1] == '"') {
+        a++;
+        a_size -= 2;
+    }
+    if (b_size >= 2 && b[0] == '"' && b[b_size - 1] == '"') {
+        b++;
+        b_size -= 2;
+    }
+    return a_size == b_size && memcmp(a, b, a_size) == 0;
+}
+
+static int parts_visit(void *arg, const struct s3_list_part *found)
+{
+    struct parts_held *l = arg;
+
+    for (unsigned i = 0; i < l->count; i++) {
+        unsigned at = (l->next + i) % l->count;
+        const struct cold_part *part = &l->parts[at];
+        uint32_t crc;
+        bool has;
+
+        if (part->number != found->number)
+            continue;
+        l->held[at] =
+            part->size == found->size && etag_same(part->etag.text, part_etag(part, &has, &crc),
+                                                   found->etag, strlen(found->etag));
+        l->next = at + 1;
+        break;
+    }
+    return 0;
+}
+
+static int parts_page(struct cold_s3 *s, const char *key, const char *full, const char *id,
+                      struct parts_held *l, struct s3_parts_result *page, struct varve_error *err)
+{
+    static const char op[] = "check upload of";
+    char marker[16];
+    const struct s3_query pairs[] = {{"part-number-marker", marker}, {"uploadId", id}};
+    struct s3_call call = {.method = "GET", .key = full, .size_max = S3_REPLY_XML_MAX};
+    char *query;
+    int rc;
+
+    snprintf(marker, sizeof(marker), "%u", page->next_part_number_marker);
+    rc = s3_query_encode(pairs, 2, &query, err);
+    if (rc < 0)
+        return rc;
+    call.query = query;
+    rc = cold_s3_call(s, op, key, &call, err);
+    free(query);
+    if (rc == 0) {
+        rc = s3_reply_parts(call.body_memory, call.body_memory_size, parts_visit, l, page, err);
+        if (rc < 0)
+            cold_s3_context(s, rc, op, key, err);
+    }
+    free(call.body_memory);
+    return rc;
+}
+
+int cold_s3_upload_check(void *self, const char *key, const struct cold_upload *upload,
+                         const struct cold_part *parts, unsigned count, bool *ret_held,
+                         struct varve_error *err)
+{
+    struct cold_s3 *s = self;
+    struct parts_held l = {.parts = parts, .count = count, .held = ret_held};
+    struct s3_parts_result page = {0};
+    char full[COLD_S3_KEY_SIZE], write_id[S3_WRITE_ID_SIZE];
+    const char *id = id_split(upload, write_id);
+    unsigned before;
+    int rc = cold_s3_key(s, "check upload of", key, full, err);
+
+    if (count > 0)
+        memset(ret_held, 0, count * sizeof(*ret_held));
+    do {
+        before = page.next_part_number_marker;
+        if (rc == 0)
+            rc = parts_page(s, key, full, id, &l, &page, err);
+        /* A marker that stands still would never end. */
+    } while (rc == 0 && page.truncated && page.next_part_number_marker > before);
+    return rc;
+}
+
 /* ---- abort and list ---- */
 
 int cold_s3_upload_abort(void *self, const char *key, const struct cold_upload *upload,
