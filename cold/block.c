@@ -36,6 +36,11 @@ struct cold_compressor *cold_compressor_free(struct cold_compressor *c)
     return NULL;
 }
 
+uint32_t cold_compressor_version(void)
+{
+    return ZSTD_versionNumber();
+}
+
 int cold_block_compress(struct cold_compressor *c, int level, const void *data, size_t size,
                         struct base_buffer *out, struct cold_block_info *ret,
                         struct varve_error *err)

@@ -25,6 +25,8 @@
 struct cold_compressor;
 struct cold_compressor *cold_compressor_new(void);
 struct cold_compressor *cold_compressor_free(struct cold_compressor *c);
+/* Of the library behind it: the same version makes the same bytes of the same block and level. */
+uint32_t cold_compressor_version(void);
 
 /* One block, as the table describes it. */
 struct cold_block_info {

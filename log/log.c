@@ -23,6 +23,12 @@ int log_divergent_dir(const struct varve_log *log, char **ret, struct varve_erro
     return base_format(ret, err, "%s/divergent", log->dir);
 }
 
+/* The journal of unfinished uploads. */
+static int log_uploads_path(const struct varve_log *log, char **ret, struct varve_error *err)
+{
+    return base_format(ret, err, "%s/uploads", log->dir);
+}
+
 int log_context(const struct varve_log *log, int rc, struct varve_error *err)
 {
     return base_error_context(err, rc, "log %s", log->name);
@@ -317,10 +323,15 @@ static int log_open_tiers(struct varve_log *log, enum varve_durability durabilit
                           struct tiering_log_options *options, struct varve_error *err)
 {
     struct varve_store *s = log->store;
-    char *divergent = NULL;
+    char *divergent = NULL, *uploads = NULL;
     int64_t end = 0;
-    int r = tiering_log_open(&s->env, options, take_over, &log->tiering, err);
+    int r = log_uploads_path(log, &uploads, err);
 
+    options->journal_path = uploads;
+    if (r == 0)
+        r = tiering_log_open(&s->env, options, take_over, &log->tiering, err);
+    free(uploads);
+    options->journal_path = NULL;
     if (r == 0)
         r = log_take_root(log, err);
     if (r == 0) {

@@ -26,6 +26,9 @@ static const struct setting settings[] = {
     {"lease.ms", SETTING_MS, FIELD(lease_ms), 0, 500, COLD_LEASE_MS_MAX},
     {"owner.check.ms", SETTING_MS, FIELD(owner_check_ms), TIERING_OWNER_CHECK_MS_DEFAULT, 100,
      DAY_MS},
+    /* A step of pacing never waits longer than a second. */
+    {"upload.bytes.per.second", SETTING_BYTES, FIELD(upload_bytes_per_second), 0, TIERING_RATE_MIN,
+     INT64_MAX},
 };
 #define SETTING_TOTAL (sizeof(settings) / sizeof(settings[0]))
 

@@ -9,7 +9,8 @@
 struct log_settings {
     int64_t cache_bytes;
     int64_t owner_check_ms;
-    int64_t lease_ms; /* 0: no lease mode */
+    int64_t lease_ms;                /* 0: no lease mode */
+    int64_t upload_bytes_per_second; /* 0: no limit */
 };
 
 /* The values in force; what the file does not name has its default, what it names wrongly is

@@ -233,6 +233,8 @@ static uint64_t readahead_default(struct cold_store *segments)
 static int open_engine(struct varve_store *s, const struct varve_store_options *o,
                        int64_t cache_bytes, struct varve_error *err)
 {
+    int64_t rate = o->upload_bytes_per_second > 0 ? o->upload_bytes_per_second
+                                                  : s->settings.upload_bytes_per_second;
     struct cold_fetch_options fetch = {0};
     char *dir = NULL;
     int r = base_pool_new(open_threads(o), "varve-work", &s->pool, err);
@@ -255,8 +257,8 @@ static int open_engine(struct varve_store *s, const struct varve_store_options *
                                                              : readahead_default(s->segments);
         r = cold_fetch_new(&s->env, s->segments, &fetch, &s->fetch, err);
     }
-    if (r == 0 && o->upload_bytes_per_second > 0)
-        r = tiering_rate_new(&s->env, (uint64_t)o->upload_bytes_per_second, &s->rate, err);
+    if (r == 0 && rate > 0)
+        r = tiering_rate_new(&s->env, (uint64_t)rate, &s->rate, err);
     if (r == 0 && !s->read_only && !o->no_background)
         r = tiering_scheduler_new(&s->env, LOG_TIERER_THREADS, &s->scheduler, err);
     if (r == 0 && !s->read_only && !o->no_background)

@@ -134,7 +134,8 @@ static int root_names(struct collection *k, const struct index_key_parts *parts,
 
 static bool table_names(struct tiering_log *t, const struct base_id *attempt)
 {
-    bool found = false;
+    /* T6. The journal first: what it names leaves it only once the table has it. */
+    bool found = t->journal && tiering_journal_names(t->journal, attempt);
 
     base_mutex_lock(&t->lock);
     for (const struct tiering_upload *u = t->uploads; u && !found; u = u->next)
@@ -274,7 +275,9 @@ static int orphans_delete(struct collection *k, bool in_meta, struct varve_error
     return rc;
 }
 
-/* Unfinished multipart uploads: they are in no root, so the table alone decides. */
+/* Unfinished multipart uploads: they are in no root, so the table alone decides. Those that the
+ * journal lost, or another process began; where the store does not list them (MinIO) the bucket's
+ * lifecycle rule does the rest. */
 struct stale_upload {
     char *key;
     struct cold_upload upload;
@@ -311,6 +314,24 @@ static int visit_upload(void *arg, const char *key, const struct cold_upload *up
         return VARVE_E_NO_MEMORY;
     l->uploads[l->count++].upload = *upload;
     return 0;
+}
+
+/* T6: what the journal has left over is over with now. Before the listing, so that an object which
+ * such an upload has become can be found. */
+static int left_abort(struct collection *k, struct varve_error *err)
+{
+    struct tiering_log *t = k->t;
+    unsigned count = 0;
+    int rc = 0;
+
+    if (!t->journal)
+        return 0;
+    if (k->c->dry_run)
+        count = tiering_journal_left(t->journal);
+    else
+        rc = tiering_upload_abort_left(t, NULL, NULL, &count, err);
+    k->c->uploads += count;
+    return rc;
 }
 
 static int uploads_abort(struct collection *k, const char *prefix, struct varve_error *err)
@@ -356,6 +377,8 @@ static int collect_all(struct collection *k, const char *prefix, struct varve_er
     struct tiering_log *t = k->t;
     int rc = k->c->dry_run ? 0 : life_begin(t, err);
 
+    if (rc == 0)
+        rc = left_abort(k, err);
     if (rc == 0)
         rc = references_load(k, err);
     if (rc == 0)

@@ -130,6 +130,7 @@ void tiering_commit_drop_stranded(struct tiering_log *t)
     struct index_root root;
     int64_t end;
 
+    (void)tiering_upload_abort_left(t, NULL, NULL, NULL, NULL); /* parts take room too */
     if (tiering_root_get(t, &root, NULL) < 0)
         return;
     end = root.end_offset;

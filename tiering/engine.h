@@ -7,8 +7,10 @@
 #include "cold/object.h"
 #include "tiering/state.h"
 
-#define UPLOAD_SLOTS_MAX 4 /* blocks between reading and sending */
-#define UPLOAD_SENDERS 2   /* requests under way */
+#define UPLOAD_SLOTS_MAX 4     /* blocks between reading and sending */
+#define UPLOAD_SENDERS_LOCAL 2 /* buffers, and so requests under way, to a local store */
+#define UPLOAD_SENDERS_MAX 16  /* to others, within UPLOAD_REMOTE_BYTES */
+#define UPLOAD_PUT_BUFFERS_MAX 4
 
 struct engine;
 
@@ -37,10 +39,14 @@ struct sender {
     struct tiering_upload *upload;
     unsigned part_number; /* 0: the whole object */
     uint64_t pos;
+    bool kept;                                   /* the store has this part from an earlier life */
+    struct sender *with[UPLOAD_PUT_BUFFERS_MAX]; /* the object's buffers after this one */
+    unsigned with_count;
 };
 
 struct engine {
     struct tiering_log *t;
+    struct tiering_journal *journal; /* NULL: uploads of this store cannot be gone on with */
     struct tiering_policy policy;
     size_t block_bytes;
     size_t part_bytes;
@@ -49,9 +55,14 @@ struct engine {
     unsigned slot_count;
     unsigned slot_head; /* next to fill */
     unsigned slot_used; /* filled and not taken */
-    struct sender senders[UPLOAD_SENDERS];
+    struct sender senders[UPLOAD_SENDERS_MAX];
     unsigned sender_count;
     struct sender *current; /* being filled */
+    /* Full ones of an object that may still go by one put. */
+    struct sender *held[UPLOAD_PUT_BUFFERS_MAX];
+    unsigned held_count;
+    unsigned put_buffers;             /* of an object that goes by one put, at most */
+    struct tiering_journal_what what; /* but for the segment's own */
     struct base_pool *send_pool;
     struct base_sha256 *sha;
     /* Slots' `done`, senders' `busy`, and of uploads what is said to be the engine's. */
@@ -81,16 +92,21 @@ static inline bool cancelled(const struct engine *e)
 
 /* send.c */
 
-/* Adds bytes, whose CRC32C is given, to the object. A full buffer is sent only when more follows:
- * an object of just that size still goes by one put. */
+/* Adds bytes, whose CRC32C is given, to the object. Full buffers are sent only when more follows
+ * than one put takes: an object of just that size still goes by one. */
 int tiering_send_add(struct passage *p, const void *data, size_t size, uint32_t crc32c,
                      struct varve_error *err);
-/* Sends the current buffer as the next part, beginning the multipart upload with the first. `last`:
+/* Sends what is in buffers as parts, beginning the multipart upload with the first. `last`:
  * whichever sender ends last completes the object. */
-int tiering_send_part(struct passage *p, uint64_t end_pos, bool last, struct varve_error *err);
-/* Sends the current buffer as a whole object (part 0) or as a part. */
-void tiering_send_buffer(struct engine *e, struct tiering_upload *u, unsigned part_number,
-                         uint64_t pos);
+int tiering_send_parts(struct passage *p, bool last, struct varve_error *err);
+/* Sends what is in buffers as a whole object. */
+void tiering_send_object(struct engine *e, struct tiering_upload *u);
+/* Forgets what is in buffers and was not sent. */
+void tiering_send_drop(struct engine *e);
+/* A multipart upload ends without an object: it is left for later where `why` passes by itself and
+ * the journal has it, else aborted. */
+void tiering_send_abandon(struct engine *e, struct tiering_upload *u,
+                          const struct varve_error *why);
 /* Waits for the requests of one upload; its first error. */
 int tiering_send_wait(struct engine *e, struct tiering_upload *u, struct varve_error *err);
 /* The job of a sender. */

@@ -126,6 +126,7 @@ struct tiering_log *tiering_log_close(struct tiering_log *t)
         t->uploads = u->next;
         tiering_upload_free(u); /* stored and not committed: an orphan, uploaded again (I10) */
     }
+    tiering_journal_close(t->journal);
     base_mutex_deinit(&t->lock);
     base_mutex_deinit(&t->root_lock);
     base_mutex_deinit(&t->step_lock);
@@ -157,6 +158,9 @@ int tiering_log_open(const struct base_env *env, const struct tiering_log_option
     t->o.log_name = t->log_name;
     t->collect_ms = tiering_now_ms(t) + TIERING_COLLECT_FIRST_MS;
     rc = t->log_name ? 0 : base_fail(err, VARVE_E_NO_MEMORY, "open log: out of memory");
+    if (rc == 0 && options->journal_path && !options->set_aside)
+        rc = tiering_journal_open(env, options->journal_path, &t->journal, err);
+    t->o.journal_path = NULL;
     if (rc == 0)
         rc = tiering_root_open(t, take_over, err);
     if (rc < 0) {
@@ -518,6 +522,8 @@ int tiering_log_delete(struct tiering_log *t, struct varve_error *err)
         rc =
             tiering_delete_prefix(t->o.segments, t->o.meta, t->log_name, &t->log_id, &deleted, err);
     }
+    if (rc == 0)
+        (void)tiering_upload_abort_left(t, NULL, NULL, NULL, NULL);
     if (rc == 0 && index_key_prefix(t->log_name, &t->log_id, &prefix, NULL) == 0) {
         (void)cold_store_upload_list(t->o.segments, prefix, visit_abort, t, NULL);
         free(prefix);

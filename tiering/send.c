@@ -8,6 +8,8 @@
 #include "base/error.h"
 #include "tiering/engine.h"
 
+#define PACE_SLEEP_NS INT64_C(200000000) /* at a time */
+
 static void upload_set_error_locked(struct tiering_upload *u, const struct varve_error *err)
 {
     if (u->err.code == 0)
@@ -31,41 +33,97 @@ static int put_confirm(struct cold_store *store, const struct tiering_upload *u,
     return 0;
 }
 
-static int sender_pace(struct sender *s, struct varve_error *err)
+/* Waits for the turn of these bytes, a little at a time: a log that is closed does not wait. */
+static int sender_pace(const struct sender *s, uint64_t size, struct varve_error *err)
 {
-    for (size_t left = s->size; left > 0;) {
-        size_t step = left < TIERING_RATE_STEP_BYTES ? left : TIERING_RATE_STEP_BYTES;
+    const struct tiering_log *t = s->engine->t;
+    const struct base_clock *clock = t->env->clock;
+    int64_t turn = tiering_rate_reserve(t->o.rate, size), wait;
 
+    for (;;) {
         if (cancelled(s->engine))
             return base_fail(err, VARVE_E_CANCELLED, "upload interrupted");
-        tiering_rate_take(s->engine->t->o.rate, step);
-        left -= step;
+        if (turn == INT64_MIN)
+            return 0;
+        wait = turn - clock->mono_ns(clock->ctx);
+        if (wait <= 0)
+            return 0;
+        clock->sleep_ns(clock->ctx, wait < PACE_SLEEP_NS ? wait : PACE_SLEEP_NS);
     }
-    return 0;
 }
 
-static int sender_send(struct sender *s, struct cold_part *ret_part, struct varve_error *err)
+static int part_send(struct sender *s, struct cold_part *ret_part, struct varve_error *err)
+{
+    struct tiering_upload *u = s->upload;
+    struct iovec body = {.iov_base = s->buf, .iov_len = s->size};
+    int rc;
+
+    if (s->kept) { /* nothing to send: it is there, and the same */
+        *ret_part = u->kept[s->part_number - 1].part;
+        return 0;
+    }
+    rc = sender_pace(s, s->size, err);
+    if (rc == 0)
+        rc = cold_store_upload_part(s->engine->t->o.segments, u->key, &u->multipart, s->part_number,
+                                    s->pos, &body, 1, s->crc32c, ret_part, err);
+    if (rc == 0 && u->journal)
+        tiering_journal_part(s->engine->t->journal, u->journal, ret_part, s->crc32c);
+    return rc;
+}
+
+static int object_send(struct sender *s, struct varve_error *err)
 {
     struct tiering_upload *u = s->upload;
     struct cold_store *store = s->engine->t->o.segments;
-    struct iovec body = {.iov_base = s->buf, .iov_len = s->size};
+    struct iovec body[1 + UPLOAD_PUT_BUFFERS_MAX] = {{.iov_base = s->buf, .iov_len = s->size}};
     struct cold_put how = {
         .condition = s->engine->if_absent ? COLD_IF_ABSENT : COLD_ALWAYS,
         .has_crc32c = true,
+        .crc32c = u->entry.object_crc32c,
     };
-    int rc = sender_pace(s, err);
+    uint64_t size = s->size;
+    int rc;
 
+    for (unsigned i = 0; i < s->with_count; i++) {
+        body[1 + i] = (struct iovec){.iov_base = s->with[i]->buf, .iov_len = s->with[i]->size};
+        size += s->with[i]->size;
+    }
+    rc = sender_pace(s, size, err);
     if (rc < 0)
         return rc;
-    if (s->part_number > 0)
-        return cold_store_upload_part(store, u->key, &u->multipart, s->part_number, s->pos, &body,
-                                      1, s->crc32c, ret_part, err);
-    how.crc32c = u->entry.object_crc32c;
     /* I2: the driver proves length and checksum of what it stored. */
-    rc = cold_store_put(store, u->key, &body, 1, &how, NULL, err);
+    rc = cold_store_put(store, u->key, body, 1 + (int)s->with_count, &how, NULL, err);
     if (rc == VARVE_E_PRECONDITION)
-        rc = put_confirm(store, u, s->size, err);
+        rc = put_confirm(store, u, size, err);
     return rc;
+}
+
+/* Abandoning. */
+
+/* What passes by itself, so that the parts which are stored are worth keeping. */
+static bool passes(const struct varve_error *why)
+{
+    return why->code == VARVE_E_CANCELLED || why->code == VARVE_E_NO_MEMORY ||
+           (why->code == VARVE_E_STORE && why->retriable);
+}
+
+void tiering_send_abandon(struct engine *e, struct tiering_upload *u, const struct varve_error *why)
+{
+    struct tiering_journal_entry *entry = u->journal;
+    int rc;
+
+    u->journal = NULL;
+    if (entry && passes(why)) {
+        tiering_journal_leave(e->t->journal, entry);
+        return;
+    }
+    rc = cold_store_upload_abort(e->t->o.segments, u->key, &u->multipart, NULL);
+    if (!entry)
+        return;
+    if (rc == 0 || rc == VARVE_E_NOT_FOUND)
+        tiering_journal_end(e->t->journal, entry);
+    else
+        tiering_journal_leave(e->t->journal, entry);
 }
 
 /* All parts are stored: makes the object of them. */
@@ -87,8 +145,10 @@ static int upload_complete(struct engine *e, struct tiering_upload *u, struct va
                                     NULL, err);
     if (rc == VARVE_E_PRECONDITION)
         rc = put_confirm(store, u, u->entry.object_size, err);
-    if (rc < 0)
-        (void)cold_store_upload_abort(store, u->key, &u->multipart, NULL);
+    if (rc == 0 && u->journal) {
+        tiering_journal_end(e->t->journal, u->journal);
+        u->journal = NULL;
+    }
     return rc;
 }
 
@@ -99,20 +159,18 @@ static int upload_complete(struct engine *e, struct tiering_upload *u, struct va
  */
 static void upload_end_locked(struct engine *e, struct tiering_upload *u)
 {
-    struct varve_error err = {0};
-    bool failed = u->err.code < 0;
-    int rc = 0;
+    struct varve_error err = u->err;
+    bool failed = err.code < 0;
 
     base_mutex_unlock(&e->lock);
-    if (failed)
-        (void)cold_store_upload_abort(e->t->o.segments, u->key, &u->multipart, NULL);
-    else
-        rc = upload_complete(e, u, &err);
+    if (!failed)
+        err.code = upload_complete(e, u, &err);
+    if (err.code < 0)
+        tiering_send_abandon(e, u, &err);
     base_mutex_lock(&e->lock);
-    if (rc < 0) {
-        err.code = rc;
+    if (err.code < 0)
         upload_set_error_locked(u, &err);
-    } else if (!failed)
+    else
         u->stored = true;
 }
 
@@ -123,7 +181,7 @@ void tiering_send_run(struct base_job *job)
     struct tiering_upload *u = s->upload;
     struct varve_error err = {0};
     struct cold_part part;
-    int rc = sender_send(s, &part, &err);
+    int rc = s->part_number > 0 ? part_send(s, &part, &err) : object_send(s, &err);
 
     base_mutex_lock(&e->lock);
     if (rc < 0) {
@@ -136,44 +194,99 @@ void tiering_send_run(struct base_job *job)
     if (u->parts_dispatched && u->sending == 1)
         upload_end_locked(e, u);
     u->sending--;
+    for (unsigned i = 0; i < s->with_count; i++)
+        s->with[i]->busy = false;
     s->busy = false;
     base_cond_broadcast(&e->changed);
     base_mutex_unlock(&e->lock);
 }
 
-/* The buffer being filled, waiting for a free one. */
+/* Buffers. */
+
+static struct sender *sender_free_locked(struct engine *e)
+{
+    struct sender *found = NULL;
+
+    for (unsigned i = 0; i < e->sender_count; i++) {
+        struct sender *s = &e->senders[i];
+
+        if (!s->busy && (!found || (!found->buf && s->buf)))
+            found = s; /* one that has memory, where there is a choice */
+    }
+    return found;
+}
+
+/* The buffer being filled, waiting for a free one. NULL: no memory for it. */
 static struct sender *sender_current(struct engine *e)
 {
+    struct sender *s;
+
     if (e->current)
         return e->current;
     base_mutex_lock(&e->lock);
-    while (!e->current) {
-        for (unsigned i = 0; i < e->sender_count && !e->current; i++)
-            if (!e->senders[i].busy)
-                e->current = &e->senders[i];
-        if (!e->current)
-            base_cond_wait(&e->changed, &e->lock);
-    }
+    while (!(s = sender_free_locked(e)))
+        base_cond_wait(&e->changed, &e->lock);
     base_mutex_unlock(&e->lock);
-    e->current->size = 0;
-    e->current->crc32c = 0;
-    return e->current;
+    if (!s->buf)
+        s->buf = malloc(e->part_bytes);
+    if (!s->buf)
+        return NULL;
+    s->size = 0;
+    s->crc32c = 0;
+    s->kept = false;
+    s->with_count = 0;
+    e->current = s;
+    return s;
 }
 
-void tiering_send_buffer(struct engine *e, struct tiering_upload *u, unsigned part_number,
-                         uint64_t pos)
+/* The current buffer is full, and more follows; its object may still go by one put. */
+static void sender_hold(struct engine *e)
 {
-    struct sender *s = e->current;
-
+    base_mutex_lock(&e->lock);
+    e->current->busy = true;
+    base_mutex_unlock(&e->lock);
+    e->held[e->held_count++] = e->current;
     e->current = NULL;
+}
+
+void tiering_send_drop(struct engine *e)
+{
+    base_mutex_lock(&e->lock);
+    for (unsigned i = 0; i < e->held_count; i++)
+        e->held[i]->busy = false;
+    base_mutex_unlock(&e->lock);
+    e->held_count = 0;
+    e->current = NULL;
+}
+
+static void sender_start(struct engine *e, struct sender *s, struct tiering_upload *u,
+                         unsigned part_number)
+{
     s->upload = u;
     s->part_number = part_number;
-    s->pos = pos;
+    s->pos = part_number > 0 ? (uint64_t)(part_number - 1) * e->part_bytes : 0;
     base_mutex_lock(&e->lock);
     s->busy = true;
     u->sending++;
     base_mutex_unlock(&e->lock);
     base_pool_submit(e->send_pool, &s->job);
+}
+
+void tiering_send_object(struct engine *e, struct tiering_upload *u)
+{
+    struct sender *first = e->held_count > 0 ? e->held[0] : e->current;
+
+    if (first != e->current) {
+        for (unsigned i = 1; i < e->held_count; i++)
+            first->with[first->with_count++] = e->held[i];
+        base_mutex_lock(&e->lock);
+        e->current->busy = true;
+        base_mutex_unlock(&e->lock);
+        first->with[first->with_count++] = e->current;
+    }
+    e->held_count = 0;
+    e->current = NULL;
+    sender_start(e, first, u, 0);
 }
 
 int tiering_send_wait(struct engine *e, struct tiering_upload *u, struct varve_error *err)
@@ -202,20 +315,20 @@ static int upload_error(struct engine *e, struct tiering_upload *u, struct varve
     return rc;
 }
 
-int tiering_send_part(struct passage *p, uint64_t end_pos, bool last, struct varve_error *err)
+/* The store has just these bytes as this part (I9: by length and checksum). */
+static bool part_is_kept(const struct tiering_upload *u, unsigned number, const struct sender *s)
 {
-    struct engine *e = p->e;
-    struct tiering_upload *u = p->upload;
-    int rc = upload_error(e, u, err);
+    const struct tiering_journal_part *kept = number <= u->kept_count ? &u->kept[number - 1] : NULL;
 
-    if (rc < 0)
-        return rc;
-    if (!u->parted) {
-        rc = cold_store_upload_begin(e->t->o.segments, u->key, &u->multipart, err);
-        if (rc < 0)
-            return rc;
-        u->parted = true;
-    }
+    return kept && kept->part.number == number && kept->part.size == s->size &&
+           kept->crc32c == s->crc32c;
+}
+
+static int part_start(struct engine *e, struct tiering_upload *u, struct sender *s, bool last,
+                      struct varve_error *err)
+{
+    int rc = 0;
+
     base_mutex_lock(&e->lock);
     if (u->part_count == u->part_capacity) {
         unsigned capacity = u->part_capacity ? u->part_capacity * 2 : 16;
@@ -232,8 +345,50 @@ int tiering_send_part(struct passage *p, uint64_t end_pos, bool last, struct var
         u->parts_dispatched = last;
     }
     base_mutex_unlock(&e->lock);
+    if (rc < 0)
+        return rc;
+    s->kept = part_is_kept(u, u->part_count, s);
+    sender_start(e, s, u, u->part_count);
+    return 0;
+}
+
+/* J1: noted before the first part is sent. */
+static int multipart_begin(struct engine *e, struct tiering_upload *u, struct varve_error *err)
+{
+    struct tiering_journal_what what = e->what;
+    int rc = cold_store_upload_begin(e->t->o.segments, u->key, &u->multipart, err);
+
+    if (rc < 0)
+        return rc;
+    u->parted = true;
+    if (!e->journal)
+        return 0;
+    what.base_offset = u->entry.base_offset;
+    what.end_offset = u->entry.end_offset;
+    what.segment_size = u->entry.segment_size;
+    u->journal = tiering_journal_begin(e->journal, &what, &u->attempt, u->key, &u->multipart);
+    return 0;
+}
+
+int tiering_send_parts(struct passage *p, bool last, struct varve_error *err)
+{
+    struct engine *e = p->e;
+    struct tiering_upload *u = p->upload;
+    int rc = upload_error(e, u, err);
+
+    if (rc == 0 && !u->parted)
+        rc = multipart_begin(e, u, err);
+    while (rc == 0 && e->held_count > 0) {
+        struct sender *s = e->held[0];
+
+        rc = part_start(e, u, s, false, err);
+        if (rc == 0)
+            memmove(e->held, e->held + 1, --e->held_count * sizeof(e->held[0]));
+    }
     if (rc == 0)
-        tiering_send_buffer(e, u, u->part_count, end_pos - e->current->size);
+        rc = part_start(e, u, e->current, last, err);
+    if (rc == 0)
+        e->current = NULL;
     return rc;
 }
 
@@ -244,12 +399,21 @@ int tiering_send_add(struct passage *p, const void *data, size_t size, uint32_t 
     size_t whole = size;
 
     while (size > 0) {
-        struct sender *s = sender_current(p->e);
-        size_t part = p->e->part_bytes - s->size;
+        struct engine *e = p->e;
+        struct sender *s = sender_current(e);
+        size_t part;
         int rc;
 
+        if (!s)
+            return base_fail(err, VARVE_E_NO_MEMORY, "upload %s: no memory for a buffer",
+                             p->upload->key);
+        part = e->part_bytes - s->size;
+        if (part == 0 && !p->upload->parted && e->held_count + 1 < e->put_buffers) {
+            sender_hold(e);
+            continue;
+        }
         if (part == 0) {
-            rc = tiering_send_part(p, p->object_pos, false, err);
+            rc = tiering_send_parts(p, false, err);
             if (rc < 0)
                 return rc;
             continue;

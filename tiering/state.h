@@ -7,6 +7,7 @@
 
 #include <stdatomic.h>
 
+#include "tiering/journal.h"
 #include "tiering/tiering.h"
 
 #define TIERING_COMMIT_SEGMENTS_MAX 64            /* committed in one root write at most */
@@ -35,6 +36,9 @@ struct tiering_upload {
     bool
         parts_dispatched; /* engine: no part follows; the last one to finish completes the object */
     unsigned sending;     /* requests under way */
+    struct tiering_journal_entry *journal; /* of a multipart upload; NULL: it is in none */
+    struct tiering_journal_part *kept;     /* parts that the store holds of an earlier life */
+    unsigned kept_count;
     struct cold_upload multipart;
     struct cold_part *parts;
     unsigned part_count;
@@ -74,6 +78,8 @@ struct tiering_log {
     bool taking_over;      /* opening ends a take-over, or fails */
     bool foreign_local;    /* the local root was of another log of this name, */
     struct base_id foreign_id; /* this one */
+
+    struct tiering_journal *journal; /* of unfinished multipart uploads; NULL: none is kept */
 
     struct base_mutex lock; /* what follows; leaf */
     struct tiering_policy policy;
@@ -161,6 +167,15 @@ int tiering_upload_one(struct tiering_log *t, struct hot_segment *segment,
                        const uint8_t previous_chain_hash[BASE_SHA256_SIZE],
                        struct index_entry *ret_entry, struct varve_error *err);
 void tiering_upload_free(struct tiering_upload *u);
+/*
+ * Aborts the unfinished uploads that the journal has left over and `unwanted` names; NULL: all. An
+ * upload that is gone is fine. One whose abort fails stays left over; the first error is returned.
+ * *ret_count (may be NULL): those aborted. Takes no lock that waits for the store.
+ */
+int tiering_upload_abort_left(struct tiering_log *t,
+                              bool (*unwanted)(void *ctx,
+                                               const struct tiering_journal_entry *entry),
+                              void *ctx, unsigned *ret_count, struct varve_error *err);
 
 /* Whether an upload continues the history at `n` with this chain hash there. It does not when a
  * trim has cut away segments in front of it since. (commit.c) */

@@ -56,10 +56,14 @@ struct tiering_event {
 
 /* Paces uploads of a whole store: a token bucket filled at `bytes_per_second`, taken in steps of 64
  * KiB. 0: no limit. */
+#define TIERING_RATE_MIN 65536 /* what a user may ask for */
 struct tiering_rate;
 int tiering_rate_new(const struct base_env *env, uint64_t bytes_per_second,
                      struct tiering_rate **ret, struct varve_error *err);
 struct tiering_rate *tiering_rate_free(struct tiering_rate *rate);
+/* Takes bytes and returns the moment (monotonic, ns) from which on they may be sent; who comes next
+ * gets a later one. Any thread; does not wait. */
+int64_t tiering_rate_reserve(struct tiering_rate *rate, uint64_t bytes);
 void tiering_rate_take(struct tiering_rate *rate, uint64_t bytes); /* blocks; any thread */
 
 struct tiering_log_options {
@@ -71,6 +75,7 @@ struct tiering_log_options {
     struct cold_fetch *fetch;
     struct base_pool *pool;    /* compression */
     struct tiering_rate *rate; /* may be NULL */
+    const char *journal_path;  /* file of unfinished uploads; NULL: none; used by opening only */
     struct tiering_policy policy;
     bool set_aside;      /* see tiering_log_open */
     bool confirmed_only; /* lease mode: without the bucket's root it is not opened */

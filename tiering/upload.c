@@ -5,14 +5,18 @@
  * batches, about policy.block_bytes; a larger batch is a block of its own), checks each batch,
  * hands the block to the pool for compression and hashes it meanwhile. Compressed blocks are taken
  * in order, described to the object builder and gathered in a sender's buffer. An object that fits
- * one buffer goes by one put, a larger one by multipart, a part a buffer. Senders have threads of
- * their own, so that a slow store never holds a worker that a reader waits for (I12); while one
- * sends, the other is filled, if need be with the next segment. With a pool of 0 threads everything
- * happens in the calling thread.
+ * put_buffers of them goes by one put, a larger one by multipart, a part a buffer. Senders have
+ * threads of their own, so that a slow store never holds a worker that a reader waits for (I12);
+ * while they send, others are filled, if need be with the next segments. With a pool of 0 threads
+ * everything happens in the calling thread.
  *
- * Memory: UPLOAD_SLOTS_MAX blocks raw and compressed with a compressor each, and UPLOAD_SENDERS
- * buffers; under 24 MiB with blocks of 1 MiB. A batch above block_bytes needs its own size more
- * while it passes.
+ * A multipart upload is noted in the log's journal. One that was interrupted, by an error that
+ * passes or by the end of the process, is gone on with under the same attempt: the segment is read
+ * and compressed again, and parts that come out as the journal has them are not sent again.
+ *
+ * Memory: UPLOAD_SLOTS_MAX blocks raw and compressed with a compressor each, and the buffers: two
+ * for a local store (under 24 MiB with blocks of 1 MiB), UPLOAD_REMOTE_BYTES for others. A batch
+ * above block_bytes needs its own size more while it passes.
  *
  * Nothing damaged is uploaded: a batch that does not check, offsets that are not dense, a size that
  * is not what was sealed stop the log's uploads with VARVE_E_CORRUPT naming the file; it is never
@@ -27,6 +31,9 @@
 #define MIB (1024 * 1024)
 #define UPLOAD_WINDOW_BYTES (4 * MIB)         /* of raw blocks: fewer slots for larger blocks */
 #define UPLOAD_PART_BYTES (5 * MIB)           /* of a sender's buffer, unless a store wants more */
+#define UPLOAD_REMOTE_PART_BYTES (8 * MIB)    /* likewise, where requests travel */
+#define UPLOAD_REMOTE_PUT_BYTES (16 * MIB)    /* objects up to this go by one put */
+#define UPLOAD_REMOTE_BYTES (48 * MIB)        /* of buffers of one log's upload */
 #define UPLOAD_PRIORITY 100                   /* in the pool: after all reading */
 #define UPLOAD_FORGET_AGE_MS (10 * 60 * 1000) /* older segments leave the page cache behind us */
 #define UPLOAD_BLOCK_BYTES_MIN 4096
@@ -37,6 +44,7 @@ void tiering_upload_free(struct tiering_upload *u)
         return;
     free(u->key);
     free(u->parts);
+    free(u->kept);
     free(u);
 }
 
@@ -301,10 +309,10 @@ static int object_finish(struct passage *p, const uint8_t previous[BASE_SHA256_S
     entry->object_size = p->object_pos;
     cold_fetch_keep_table(p->e->t->o.fetch, &entry->attempt, tail, entry->table_size);
     if (!p->upload->parted) {
-        tiering_send_buffer(p->e, p->upload, 0, 0);
+        tiering_send_object(p->e, p->upload);
         return 0;
     }
-    return tiering_send_part(p, p->object_pos, true, err);
+    return tiering_send_parts(p, true, err);
 }
 
 static int segment_pass(struct passage *p, const uint8_t previous[BASE_SHA256_SIZE],
@@ -339,42 +347,16 @@ static int segment_pass(struct passage *p, const uint8_t previous[BASE_SHA256_SI
 }
 
 /* Ends an attempt that failed. What it may have left in the bucket is found by collection (I10). */
-static void upload_give_up(struct engine *e, struct tiering_upload *u)
+static void upload_give_up(struct engine *e, struct tiering_upload *u,
+                           const struct varve_error *why)
 {
-    if (e->current)
-        e->current->size = 0;
+    tiering_send_drop(e);
     (void)tiering_send_wait(e, u, NULL);
     if (u->parted && !u->parts_dispatched)
-        (void)cold_store_upload_abort(e->t->o.segments, u->key, &u->multipart, NULL);
+        tiering_send_abandon(e, u, why);
     base_mutex_lock(&e->lock);
     u->failed = true;
     base_mutex_unlock(&e->lock);
-}
-
-static int upload_new(struct tiering_log *t, const struct hot_segment_info *info,
-                      struct tiering_upload **ret, struct varve_error *err)
-{
-    struct tiering_upload *u = calloc(1, sizeof(*u));
-    int rc;
-
-    if (!u)
-        return base_fail(err, VARVE_E_NO_MEMORY, "upload: out of memory");
-    u->attempt = base_id_new(t->env->random);
-    u->entry = (struct index_entry){
-        .base_offset = info->base_offset,
-        .end_offset = info->end_offset,
-        .append_time = info->append_time,
-        .segment_size = info->size,
-        .epoch = t->epoch,
-        .attempt = u->attempt,
-    };
-    rc = index_key_object(t->log_name, &t->log_id, &u->entry, &u->key, err);
-    if (rc < 0) {
-        tiering_upload_free(u);
-        return rc;
-    }
-    *ret = u;
-    return 0;
 }
 
 /* Sends one segment. On success its requests are under way, or over; see tiering_send_wait. */
@@ -390,18 +372,22 @@ static int upload_segment(struct engine *e, struct hot_segment *segment,
         .offset = info->base_offset,
         .max_timestamp = INT64_MIN,
     };
+    struct varve_error why = {0};
     int rc;
 
     if (info->size == 0 || info->size > UINT32_MAX)
-        return damage(&p, 0, "not the size of a segment", err);
-    rc = cold_object_builder_new((uint32_t)e->policy.index_interval_bytes, &p.builder, err);
-    if (rc < 0)
-        return rc;
-    rc = segment_pass(&p, previous, err);
+        rc = damage(&p, 0, "not the size of a segment", &why);
+    else
+        rc = cold_object_builder_new((uint32_t)e->policy.index_interval_bytes, &p.builder, &why);
+    if (rc == 0)
+        rc = segment_pass(&p, previous, &why);
     cold_object_builder_free(p.builder);
-    if (rc < 0)
-        upload_give_up(e, u);
-    else if (tiering_now_ms(e->t) - info->append_time > UPLOAD_FORGET_AGE_MS)
+    if (rc < 0) {
+        why.code = rc;
+        upload_give_up(e, u, &why);
+        if (err)
+            *err = why;
+    } else if (tiering_now_ms(e->t) - info->append_time > UPLOAD_FORGET_AGE_MS)
         hot_segment_forget(segment, 0, info->size); /* I12 */
     return rc;
 }
@@ -418,7 +404,7 @@ static void engine_free(struct engine *e)
         free(e->slots[i].raw);
         base_buffer_deinit(&e->slots[i].out);
     }
-    for (unsigned i = 0; i < UPLOAD_SENDERS; i++)
+    for (unsigned i = 0; i < UPLOAD_SENDERS_MAX; i++)
         free(e->senders[i].buf);
     base_sha256_free(e->sha);
     base_cond_deinit(&e->changed);
@@ -427,12 +413,12 @@ static void engine_free(struct engine *e)
 }
 
 /* How large a put or a part is: as the store likes it, within our memory. */
-static size_t part_bytes(const struct cold_caps *caps)
+static size_t part_bytes(const struct cold_caps *caps, size_t at_most)
 {
     uint64_t size = caps->part_size;
 
-    if (size == 0 || size > UPLOAD_PART_BYTES)
-        size = UPLOAD_PART_BYTES;
+    if (size == 0 || size > at_most)
+        size = at_most;
     if (size < caps->part_size_min)
         size = caps->part_size_min;
     /* The largest segment, incompressible, must fit the number of parts. */
@@ -459,12 +445,44 @@ static bool engine_allocate(struct engine *e)
 
         s->engine = e;
         s->job = (struct base_job){.run = tiering_send_run};
-        s->buf = malloc(e->part_bytes);
-        if (!s->buf)
-            return false;
     }
     e->sha = base_sha256_new();
     return e->sha != NULL;
+}
+
+/*
+ * To a local store, and without threads, two buffers (one) that keep the disk busy. To others as
+ * many requests as the store bears and the memory allows: one connection does not fill a wire.
+ * Under a rate limit buffers are small again, since a buffer leaves in one burst.
+ */
+static void engine_shape(struct engine *e, const struct cold_caps *caps, unsigned threads)
+{
+    bool paced = e->t->o.rate != NULL;
+    size_t fit;
+
+    e->put_buffers = 1;
+    if (caps->local || threads == 0) {
+        e->part_bytes = part_bytes(caps, UPLOAD_PART_BYTES);
+        e->sender_count = threads == 0 ? 1 : UPLOAD_SENDERS_LOCAL;
+        return;
+    }
+    e->part_bytes = part_bytes(caps, paced ? UPLOAD_PART_BYTES : UPLOAD_REMOTE_PART_BYTES);
+    e->sender_count = caps->parallel;
+    fit = UPLOAD_REMOTE_BYTES / e->part_bytes;
+    if (e->sender_count > fit)
+        e->sender_count = (unsigned)fit;
+    if (e->sender_count > UPLOAD_SENDERS_MAX)
+        e->sender_count = UPLOAD_SENDERS_MAX;
+    if (e->sender_count < UPLOAD_SENDERS_LOCAL)
+        e->sender_count = UPLOAD_SENDERS_LOCAL;
+    fit = UPLOAD_REMOTE_PUT_BYTES;
+    if (caps->put_size_max > 0 && fit > caps->put_size_max)
+        fit = (size_t)caps->put_size_max;
+    fit /= e->part_bytes;
+    if (!paced && fit > 1)
+        e->put_buffers = fit < UPLOAD_PUT_BUFFERS_MAX ? (unsigned)fit : UPLOAD_PUT_BUFFERS_MAX;
+    if (e->put_buffers > e->sender_count / 2) /* while one object waits another one is sent */
+        e->put_buffers = e->sender_count / 2;
 }
 
 static int engine_new(struct tiering_log *t, struct engine **ret, struct varve_error *err)
@@ -483,7 +501,6 @@ static int engine_new(struct tiering_log *t, struct engine **ret, struct varve_e
     e->policy = tiering_policy_now(t);
     e->block_bytes = e->policy.block_bytes < UPLOAD_BLOCK_BYTES_MIN ? UPLOAD_BLOCK_BYTES_MIN
                                                                     : (size_t)e->policy.block_bytes;
-    e->part_bytes = part_bytes(&caps);
     e->if_absent = caps.conditional_put;
     e->slot_count = threads == 0 ? 1 : 2 * threads;
     if (e->slot_count > UPLOAD_WINDOW_BYTES / e->block_bytes)
@@ -494,18 +511,226 @@ static int engine_new(struct tiering_log *t, struct engine **ret, struct varve_e
         e->slot_count = 2;
     if (e->slot_count == 0)
         e->slot_count = 1;
-    e->sender_count = threads == 0 ? 1 : UPLOAD_SENDERS;
+    engine_shape(e, &caps, threads);
+    e->journal = caps.private_uploads ? NULL : t->journal;
+    e->what = (struct tiering_journal_what){
+        .epoch = t->epoch,
+        .part_bytes = (uint32_t)e->part_bytes,
+        .block_bytes = (uint32_t)e->block_bytes,
+        .index_interval_bytes = (uint32_t)e->policy.index_interval_bytes,
+        .compression_level = e->policy.compression_level,
+        .compressor_version = cold_compressor_version(),
+    };
     for (unsigned i = 0; i < UPLOAD_SLOTS_MAX; i++)
         base_buffer_init(&e->slots[i].out);
     rc = engine_allocate(e) ? 0 : base_fail(err, VARVE_E_NO_MEMORY, "upload: out of memory");
     if (rc == 0)
-        rc = base_pool_new(threads == 0 ? 0 : UPLOAD_SENDERS, "varve-send", &e->send_pool, err);
+        rc = base_pool_new(threads == 0 ? 0 : e->sender_count, "varve-send", &e->send_pool, err);
     if (rc < 0) {
         engine_free(e);
         return rc;
     }
     *ret = e;
     return 0;
+}
+
+/* The table, and going on with an upload. */
+
+static void table_add(struct tiering_log *t, struct tiering_upload *u)
+{
+    base_mutex_lock(&t->lock);
+    struct tiering_upload **at = &t->uploads;
+    while (*at && (*at)->entry.base_offset < u->entry.base_offset)
+        at = &(*at)->next;
+    u->next = *at;
+    *at = u;
+    base_mutex_unlock(&t->lock);
+}
+
+static void table_remove(struct tiering_log *t, struct tiering_upload *u)
+{
+    base_mutex_lock(&t->lock);
+    struct tiering_upload **at = &t->uploads;
+    while (*at != u)
+        at = &(*at)->next;
+    *at = u->next;
+    base_mutex_unlock(&t->lock);
+    tiering_upload_free(u);
+}
+
+/* `left`: what the journal has left over of just this segment, or NULL. */
+static int upload_new(struct engine *e, const struct hot_segment_info *info,
+                      struct tiering_journal_entry *left, struct tiering_upload **ret,
+                      struct varve_error *err)
+{
+    struct tiering_log *t = e->t;
+    struct tiering_upload *u = calloc(1, sizeof(*u));
+    int rc;
+
+    if (!u)
+        return base_fail(err, VARVE_E_NO_MEMORY, "upload: out of memory");
+    u->attempt = left ? left->attempt : base_id_new(t->env->random);
+    u->entry = (struct index_entry){
+        .base_offset = info->base_offset,
+        .end_offset = info->end_offset,
+        .append_time = info->append_time,
+        .segment_size = info->size,
+        .epoch = t->epoch,
+        .attempt = u->attempt,
+    };
+    rc = index_key_object(t->log_name, &t->log_id, &u->entry, &u->key, err);
+    if (rc < 0) {
+        tiering_upload_free(u);
+        return rc;
+    }
+    *ret = u;
+    return 0;
+}
+
+/* Which of the parts that the journal names the store has; u->kept. VARVE_E_NOT_FOUND: the upload
+ * is over. The entry belongs to this thread until a part is sent. */
+static int parts_confirm(struct engine *e, struct tiering_upload *u,
+                         const struct tiering_journal_entry *left, struct varve_error *err)
+{
+    struct cold_part *parts = calloc(left->part_count + 1, sizeof(*parts));
+    bool *held = calloc(left->part_count + 1, sizeof(*held));
+    unsigned count = 0;
+    int rc = 0;
+
+    u->kept = calloc(left->part_count + 1, sizeof(*u->kept));
+    if (!parts || !held || !u->kept)
+        rc = base_fail(err, VARVE_E_NO_MEMORY, "upload %s: out of memory", u->key);
+    for (unsigned i = 0; i < left->part_count && rc == 0; i++)
+        if (left->parts[i].part.number > 0)
+            parts[count++] = left->parts[i].part;
+    if (rc == 0)
+        rc = cold_store_upload_check(e->t->o.segments, left->key, &left->upload, parts, count, held,
+                                     err);
+    for (unsigned i = 0; i < count && rc == 0; i++)
+        if (held[i])
+            u->kept[parts[i].number - 1] = left->parts[parts[i].number - 1];
+    if (rc == 0)
+        u->kept_count = left->part_count;
+    free(parts);
+    free(held);
+    return rc;
+}
+
+/* Whether an entry can never be gone on with, the segment at hand being the next to be uploaded. */
+struct sweep {
+    struct tiering_journal_what what;
+};
+
+static bool is_unwanted(void *ctx, const struct tiering_journal_entry *entry)
+{
+    const struct sweep *w = ctx;
+    struct tiering_journal_what of = entry->what;
+
+    if (of.base_offset < w->what.end_offset)
+        return true; /* what matches was taken before */
+    of.base_offset = w->what.base_offset;
+    of.end_offset = w->what.end_offset;
+    of.segment_size = w->what.segment_size;
+    return !tiering_journal_same(&of, &w->what);
+}
+
+/* The upload of one segment, in the table. One that an interrupted attempt began is gone on with
+ * where the store still has it. */
+static int upload_enter(struct engine *e, const struct hot_segment_info *info,
+                        struct tiering_upload **ret, struct varve_error *err)
+{
+    struct tiering_journal_entry *left = NULL;
+    struct tiering_upload *u;
+    struct sweep w = {.what = e->what};
+    int rc;
+
+    w.what.base_offset = info->base_offset;
+    w.what.end_offset = info->end_offset;
+    w.what.segment_size = info->size;
+    if (e->journal && tiering_journal_left(e->journal) > 0) {
+        left = tiering_journal_take(e->journal, &w.what);
+        (void)tiering_upload_abort_left(e->t, is_unwanted, &w, NULL, NULL); /* or later */
+    }
+    rc = upload_new(e, info, left, &u, err);
+    if (rc < 0) {
+        if (left)
+            tiering_journal_leave(e->journal, left);
+        return rc;
+    }
+    table_add(e->t, u); /* I10: before the first request */
+    *ret = u;
+    if (!left)
+        return 0;
+    rc = parts_confirm(e, u, left, err);
+    if (rc < 0 && rc != VARVE_E_NOT_FOUND && rc != VARVE_E_UNSUPPORTED) {
+        tiering_journal_leave(e->journal, left);
+        u->failed = true;
+        return rc;
+    }
+    u->journal = left;
+    u->parted = true;
+    u->multipart = left->upload;
+    if (rc == 0) {
+        base_log(&e->t->env->logger, BASE_LOG_INFO,
+                 "log %s: the upload of offsets %lld to %lld goes on where it was interrupted",
+                 e->t->log_name, (long long)info->base_offset, (long long)info->end_offset);
+        return 0;
+    }
+    /* Over, or not to be gone on with: a new attempt. Ending it, or leaving it to a sweep. */
+    tiering_send_abandon(e, u, &(struct varve_error){.code = rc});
+    table_remove(e->t, u);
+    rc = upload_new(e, info, NULL, &u, err);
+    if (rc < 0) {
+        *ret = NULL;
+        return rc;
+    }
+    table_add(e->t, u);
+    *ret = u;
+    return 0;
+}
+
+static bool is_any(void *ctx, const struct tiering_journal_entry *entry)
+{
+    (void)ctx;
+    (void)entry;
+    return true;
+}
+
+int tiering_upload_abort_left(struct tiering_log *t,
+                              bool (*unwanted)(void *ctx,
+                                               const struct tiering_journal_entry *entry),
+                              void *ctx, unsigned *ret_count, struct varve_error *err)
+{
+    struct tiering_journal_entry **taken, *entry;
+    unsigned left = t->journal ? tiering_journal_left(t->journal) : 0, count = 0, aborted = 0;
+    int rc = 0;
+
+    if (ret_count)
+        *ret_count = 0;
+    if (left == 0)
+        return 0;
+    taken = calloc(left, sizeof(struct tiering_journal_entry *));
+    if (!taken)
+        return base_fail(err, VARVE_E_NO_MEMORY, "abort unfinished uploads: out of memory");
+    while (count < left &&
+           (entry = tiering_journal_take_if(t->journal, unwanted ? unwanted : is_any, ctx)))
+        taken[count++] = entry;
+    for (unsigned i = 0; i < count; i++) {
+        int one = cold_store_upload_abort(t->o.segments, taken[i]->key, &taken[i]->upload,
+                                          rc == 0 ? err : NULL);
+
+        if (one == 0 || one == VARVE_E_NOT_FOUND) {
+            tiering_journal_end(t->journal, taken[i]);
+            aborted++;
+        } else {
+            tiering_journal_leave(t->journal, taken[i]);
+            rc = rc == 0 ? one : rc;
+        }
+    }
+    free(taken);
+    if (ret_count)
+        *ret_count = aborted;
+    return rc;
 }
 
 /* The batch. */
@@ -539,17 +764,6 @@ static int upload_next(struct tiering_log *t, int64_t *ret_offset,
     *ret_offset = offset;
     *ret_waiting = waiting;
     return 0;
-}
-
-static void table_add(struct tiering_log *t, struct tiering_upload *u)
-{
-    base_mutex_lock(&t->lock);
-    struct tiering_upload **at = &t->uploads;
-    while (*at && (*at)->entry.base_offset < u->entry.base_offset)
-        at = &(*at)->next;
-    u->next = *at;
-    *at = u;
-    base_mutex_unlock(&t->lock);
 }
 
 /* Takes failed uploads out of the table; the error of the first. Nothing is being sent. */
@@ -627,7 +841,7 @@ static int upload_one_of_batch(struct engine **e, struct tiering_log *t, int64_t
 {
     struct hot_segment *segment = NULL;
     struct hot_segment_info info;
-    struct tiering_upload *u;
+    struct tiering_upload *u = NULL;
     int rc = sealed_find(t, offset, &segment, &info, err);
 
     if (rc < 0)
@@ -635,16 +849,15 @@ static int upload_one_of_batch(struct engine **e, struct tiering_log *t, int64_t
     if (!*e)
         rc = engine_new(t, e, err);
     if (rc == 0)
-        rc = upload_new(t, &info, &u, err);
+        rc = upload_enter(*e, &info, &u, err);
     if (rc == 0) {
-        table_add(t, u); /* I10: before the first request */
         rc = upload_segment(*e, segment, &info, u, previous, err);
-        if (rc < 0)
-            u->failed = true;
-        else
+        if (rc == 0)
             t->run_done += info.size;
-        if (rc < 0)
-            rc = base_error_context(err, rc, "upload %s", u->key);
+    }
+    if (rc < 0 && u) {
+        u->failed = true;
+        rc = base_error_context(err, rc, "upload %s", u->key);
     }
     hot_segment_unref(segment);
     return rc;
@@ -686,7 +899,7 @@ int tiering_upload_one(struct tiering_log *t, struct hot_segment *segment,
     rc = engine_new(t, &e, err);
     if (rc < 0)
         return rc;
-    rc = upload_new(t, &info, &u, err);
+    rc = upload_new(e, &info, NULL, &u, err);
     if (rc == 0) {
         rc = tiering_attempt_hold(t, &u->attempt, err); /* I10 */
         if (rc == 0)

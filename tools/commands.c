@@ -218,7 +218,7 @@ const struct tools_command tools_commands[] = {
      .summary = "say what is in a file of a store or of its cold tier",
      .details =
          "Knows segments (.log), sparse indexes, checkpoints, segment objects (.zst), roots,\n"
-         "pages, cache files and settings files by their first bytes.\n",
+         "pages, cache files, journals of uploads and settings files by their first bytes.\n",
      .options = dump_options,
      .run = tools_dump},
     {.name = "config",
@@ -226,10 +226,9 @@ const struct tools_command tools_commands[] = {
      .operand_min = 1,
      .operand_max = -1,
      .summary = "show or change a log's options, or a store's settings",
-     .details =
-         "Without NAME=VALUE prints all; a '*' marks those that are not at their default.\n"
-         "Without LOG it is about the store: cache.bytes, lease.ms, owner.check.ms. They are\n"
-         "in force for whoever opens the store next.\n",
+     .details = "Without NAME=VALUE prints all; a '*' marks those that are not at their default.\n"
+                "Without LOG it is about the store: cache.bytes, lease.ms, owner.check.ms,\n"
+                "upload.bytes.per.second. They are in force for whoever opens the store next.\n",
      .options = config_options,
      .run = tools_config},
     {.name = "delete",

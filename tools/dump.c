@@ -97,7 +97,7 @@ static int dump_data(const struct tools_dump *d, struct varve_error *err)
         {"VARVSPRS", 8, tools_dump_sparse},    {"VARVECKP", 8, tools_dump_checkpoint},
         {"VARVEPUB", 8, tools_dump_published}, {"VRVCACHE", 8, tools_dump_cache},
         {"VARVROOT", 8, tools_dump_root},      {"VARVPAGE", 8, tools_dump_page},
-        {"varve-", 6, tools_dump_settings},
+        {"VARVUPLD", 8, tools_dump_uploads},   {"varve-", 6, tools_dump_settings},
     };
 
     if (d->size == 0) {

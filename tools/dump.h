@@ -23,6 +23,7 @@ int tools_dump_checkpoint(const struct tools_dump *d, struct varve_error *err);
 int tools_dump_published(const struct tools_dump *d, struct varve_error *err);
 int tools_dump_cache(const struct tools_dump *d, struct varve_error *err);
 int tools_dump_settings(const struct tools_dump *d, struct varve_error *err);
+int tools_dump_uploads(const struct tools_dump *d, struct varve_error *err);
 int tools_dump_root(const struct tools_dump *d, struct varve_error *err);
 int tools_dump_page(const struct tools_dump *d, struct varve_error *err);
 int tools_dump_object(const struct tools_dump *d, struct varve_error *err);

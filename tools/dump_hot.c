@@ -1,4 +1,4 @@
-/* What lies in a log's hot directory, in the cache and in a store's settings. */
+/* What lies in a log's local directory, in the cache and in a store's settings. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +10,7 @@
 #include "index/sparse.h"
 #include "record/codec.h"
 #include "record/iterator.h"
+#include "tiering/journal.h"
 #include "tools/dump.h"
 
 #define DECOMPRESSED_MAX ((size_t)1 << 30) /* of one batch */
@@ -221,4 +222,39 @@ int tools_dump_settings(const struct tools_dump *d, struct varve_error *err)
     base_settings_each(s, print_setting, NULL);
     base_settings_free(s);
     return 0;
+}
+
+static int print_line(void *arg, const struct tiering_journal_line *line)
+{
+    (void)arg;
+    switch (line->kind) {
+    case TIERING_JOURNAL_BEGIN:
+        printf(
+            "  upload %u: offsets %" PRId64 " to %" PRId64 ", segment of %" PRIu64
+            " bytes, epoch %u, attempt %s\n    key %.*s\n    upload id %s\n    parts of %u bytes, "
+            "blocks of %u, index every %u, zstd %u level %d\n",
+            line->sequence, line->what.base_offset, line->what.end_offset, line->what.segment_size,
+            line->what.epoch, tools_dump_hex(line->attempt.bytes, sizeof(line->attempt.bytes)),
+            (int)line->key_size, line->key, line->upload.id, line->what.part_bytes,
+            line->what.block_bytes, line->what.index_interval_bytes, line->what.compressor_version,
+            line->what.compression_level);
+        break;
+    case TIERING_JOURNAL_PART:
+        printf("  upload %u: part %u stored, %" PRIu64 " bytes, crc %08" PRIx32 ", ETag %s\n",
+               line->sequence, line->part.number, line->part.size, line->crc32c,
+               line->part.etag.text);
+        break;
+    case TIERING_JOURNAL_END:
+        printf("  upload %u: over\n", line->sequence);
+        break;
+    }
+    return 0;
+}
+
+int tools_dump_uploads(const struct tools_dump *d, struct varve_error *err)
+{
+    size_t valid;
+
+    printf("journal of unfinished multipart uploads, %zu bytes\n", d->size);
+    return tiering_journal_decode(d->data, d->size, print_line, NULL, &valid, err);
 }

@@ -73,7 +73,7 @@ struct varve_store_options {
     /* memory for reading ahead in the cold tier; 0: 24 MiB where it is a local directory, else 128
      * MiB; -1: none */
     int64_t readahead_bytes;
-    int64_t upload_bytes_per_second; /* 0: no limit */
+    int64_t upload_bytes_per_second; /* 0: as the setting upload.bytes.per.second says */
     /* create: settings of the store, beside those that have a field here */
     const struct varve_option *settings;
     size_t setting_count;

@@ -60,7 +60,7 @@ static void again(struct support_tiering *r, bool reopen)
     support_tiering_check(r);
 }
 
-static void each_call_fails(struct support_env *e, int sys_errno, unsigned threads)
+static void each_call_fails(struct support_env *e, int sys_errno, bool remote, unsigned threads)
 {
     support_logger_expect(e->logger, "");
     for (uint64_t nth = 1;; nth++) {
@@ -72,6 +72,7 @@ static void each_call_fails(struct support_env *e, int sys_errno, unsigned threa
 
         support_tiering_init(&r, e);
         r.threads = threads;
+        r.remote = remote;
         assert_int_equal(support_tiering_open(&r, &err), 0);
         support_io_fail(e->io, &fault);
         (void)work(&r);
@@ -94,17 +95,28 @@ static void each_call_fails(struct support_env *e, int sys_errno, unsigned threa
 
 static void each_call_fails_once_with_an_error(void **state)
 {
-    each_call_fails(*state, EIO, 0);
+    each_call_fails(*state, EIO, false, 0);
 }
 
 static void each_call_finds_the_disk_full_once(void **state)
 {
-    each_call_fails(*state, ENOSPC, 0);
+    each_call_fails(*state, ENOSPC, false, 0);
 }
 
 static void each_call_fails_once_with_threads(void **state)
 {
-    each_call_fails(*state, EIO, 2);
+    each_call_fails(*state, EIO, false, 2);
+}
+
+/* Segments of several parts, and so the journal. */
+static void each_call_of_multipart_fails_once(void **state)
+{
+    each_call_fails(*state, EIO, true, 0);
+}
+
+static void each_call_of_multipart_finds_the_disk_full_once(void **state)
+{
+    each_call_fails(*state, ENOSPC, true, 0);
 }
 
 int main(void)
@@ -113,6 +125,8 @@ int main(void)
         support_env_test(each_call_fails_once_with_an_error),
         support_env_test(each_call_finds_the_disk_full_once),
         support_env_test(each_call_fails_once_with_threads),
+        support_env_test(each_call_of_multipart_fails_once),
+        support_env_test(each_call_of_multipart_finds_the_disk_full_once),
     };
 
     /* Thousands of syncs, and no power is ever cut: memory will do. */

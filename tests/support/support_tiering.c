@@ -6,6 +6,7 @@
 #include <zstd.h>
 
 #include "base/text.h"
+#include "cold/dir.h"
 #include "record/builder.h"
 
 #define OBJECT_SIZE_MAX (256u * 1024 * 1024)
@@ -47,16 +48,45 @@ static void on_event(void *ctx, const struct tiering_event *event)
     r->last_event_end[event->kind] = event->end_offset;
 }
 
+/* The dir driver, as a store that requests travel to. */
+
+static void remote_caps(void *self, struct cold_caps *ret)
+{
+    cold_dir_ops.caps(self, ret);
+    ret->local = false;
+    ret->part_size = SUPPORT_TIERING_PART_BYTES;
+    ret->parallel = 4;
+    ret->parts_max = 0; /* no limit, or parts would be larger */
+}
+
+static int open_remote(struct support_tiering *r, const struct cold_store_options *options,
+                       struct varve_error *err)
+{
+    static struct cold_store_ops ops;
+    struct cold_dir *dir;
+    int rc = cold_dir_open(&r->e->env, r->cold_path, r->cold_path, options, &dir, err);
+
+    if (rc < 0)
+        return rc;
+    ops = cold_dir_ops;
+    ops.caps = remote_caps;
+    rc = cold_store_new(&r->e->env, r->cold_path, &ops, dir, false, &r->faulty.under, err);
+    if (rc < 0)
+        cold_dir_close(dir);
+    return rc;
+}
+
 static int open_store(struct support_tiering *r, bool create, struct varve_error *err)
 {
     struct cold_store_options options = {.create = create};
-    int rc = cold_store_open(&r->e->env, r->cold_path, &options, &r->faulty.under, err);
+    int rc = r->remote ? open_remote(r, &options, err)
+                       : cold_store_open(&r->e->env, r->cold_path, &options, &r->faulty.under, err);
 
     if (rc < 0)
         return rc;
     r->faulty.hook = (struct cold_faulty_hook){on_request, &r->faulty};
-    rc = cold_faulty_new(&r->e->env, r->cold_path, r->faulty.under, NULL, 0, &r->faulty.hook, false,
-                         &r->store, err);
+    rc = cold_faulty_new(&r->e->env, r->cold_path, r->faulty.under, r->faults, r->seed,
+                         &r->faulty.hook, false, &r->store, err);
     if (rc < 0)
         r->faulty.under = cold_store_close(r->faulty.under);
     return rc;
@@ -174,7 +204,7 @@ static int open_caches(struct support_tiering *r, struct varve_error *err)
 static int open_all(struct support_tiering *r, struct varve_error *err)
 {
     struct tiering_log_options options = {.log_name = r->log_name};
-    char *divergent = NULL;
+    char *divergent = NULL, *journal = NULL;
     int rc = base_dir_create(r->e->env.io, r->local_path, false, err);
 
     if (rc == 0)
@@ -195,7 +225,10 @@ static int open_all(struct support_tiering *r, struct varve_error *err)
     options.event = on_event;
     options.event_ctx = r;
     options.set_aside = r->set_aside;
-    rc = tiering_log_open(&r->e->env, &options, r->take_over, &r->t, err);
+    rc = base_format(&journal, err, "%s/uploads", r->local_path);
+    options.journal_path = journal;
+    if (rc == 0)
+        rc = tiering_log_open(&r->e->env, &options, r->take_over, &r->t, err);
     if (rc == 0)
         rc = open_hot(r, err);
     if (rc == 0)
@@ -203,6 +236,7 @@ static int open_all(struct support_tiering *r, struct varve_error *err)
     if (rc == 0)
         rc = tiering_log_attach(r->t, r->hot, divergent, err);
     free(divergent);
+    free(journal);
     return rc;
 }
 
@@ -325,6 +359,26 @@ void support_tiering_fill(struct support_tiering *r, unsigned count)
 }
 
 /* Looking. */
+
+static int count_upload(void *arg, const char *key, const struct cold_upload *upload,
+                        int64_t started)
+{
+    (void)key;
+    (void)upload;
+    (void)started;
+    ++*(unsigned *)arg;
+    return 0;
+}
+
+unsigned support_tiering_unfinished(struct support_tiering *r)
+{
+    struct varve_error err = {0};
+    unsigned count = 0;
+
+    must_ok(cold_store_upload_list(r->faulty.under, "", count_upload, &count, &err), &err,
+            "list uploads");
+    return count;
+}
 
 void support_tiering_root(struct support_tiering *r, struct index_root *ret)
 {

@@ -23,6 +23,8 @@ struct support_faulty {
     atomic_int root_puts;
 };
 
+#define SUPPORT_TIERING_PART_BYTES 4096
+
 struct support_tiering_batch {
     int64_t base_offset;
     int64_t end_offset;
@@ -41,6 +43,10 @@ struct support_tiering {
     struct hot_set_options hot_options;
     struct tiering_policy policy;
     struct tiering_rate *rate;
+    /* The store is one that requests travel to, with parts of SUPPORT_TIERING_PART_BYTES. */
+    bool remote;
+    const char *faults; /* a script of the faulty driver, and its seed */
+    uint64_t seed;
     const char *log_name;
     const char *cold_path;
     const char *local_path;
@@ -95,6 +101,8 @@ int support_tiering_step(struct support_tiering *r);
  * every hot segment holds just the bytes appended.
  */
 void support_tiering_check(struct support_tiering *r);
+/* Unfinished multipart uploads in the bucket. */
+unsigned support_tiering_unfinished(struct support_tiering *r);
 /* Objects and pages in the bucket; those of them no root names. */
 unsigned support_tiering_objects(struct support_tiering *r, unsigned *ret_orphans);
 

@@ -61,6 +61,7 @@ static void recover(struct support_tiering *r)
     assert_int_equal(rc, 0);
     support_tiering_objects(r, &orphans);
     assert_int_equal(orphans, 0);
+    assert_int_equal(support_tiering_unfinished(r), 0);
     support_tiering_check(r);
 }
 
@@ -100,7 +101,7 @@ static void delete_cut(struct support_tiering *r)
     (void)tiering_log_step(r->t, &next, NULL);
 }
 
-static void crash_everywhere(struct support_env *e, unsigned threads, unsigned stride,
+static void crash_everywhere(struct support_env *e, bool remote, unsigned threads, unsigned stride,
                              void (*work)(struct support_tiering *r))
 {
     uint64_t nth = 1;
@@ -113,6 +114,7 @@ static void crash_everywhere(struct support_env *e, unsigned threads, unsigned s
 
         support_tiering_init(&r, e);
         r.threads = threads;
+        r.remote = remote;
         open_ok(&r);
         support_tiering_fill(&r, 2);
         struct tiering_run run = {.evict = false};
@@ -134,22 +136,28 @@ static void crash_everywhere(struct support_env *e, unsigned threads, unsigned s
 
 static void stopping_at_any_step_of_upload_and_eviction_loses_nothing(void **state)
 {
-    crash_everywhere(*state, 0, 1, tier_and_evict);
+    crash_everywhere(*state, false, 0, 1, tier_and_evict);
+}
+
+static void stopping_at_any_step_of_multipart_loses_nothing_and_leaves_nothing(void **state)
+{
+    crash_everywhere(*state, true, 0, 1, tier_and_evict);
+    crash_everywhere(*state, true, 2, 7, tier_and_evict);
 }
 
 static void stopping_with_threads_loses_nothing(void **state)
 {
-    crash_everywhere(*state, 2, 5, tier_and_evict);
+    crash_everywhere(*state, false, 2, 5, tier_and_evict);
 }
 
 static void stopping_at_any_step_of_a_trim_loses_nothing(void **state)
 {
-    crash_everywhere(*state, 0, 1, trim_half);
+    crash_everywhere(*state, false, 0, 1, trim_half);
 }
 
 static void stopping_at_any_step_of_deletion_loses_nothing(void **state)
 {
-    crash_everywhere(*state, 0, 1, delete_cut);
+    crash_everywhere(*state, false, 0, 1, delete_cut);
 }
 
 /* The process stops between two requests: each of them, and each reply. */
@@ -173,15 +181,14 @@ static int stop_requests(void *ctx, enum cold_op op, const char *key, bool after
     return 0;
 }
 
-static void losing_the_store_at_any_request_loses_nothing(void **state)
+static void losing_the_store_at_any_request(struct support_env *e, bool remote)
 {
-    struct support_env *e = *state;
-
     for (unsigned n = 0;; n++) {
         struct support_tiering r;
         struct stop stop = {.left = n};
 
         support_tiering_init(&r, e);
+        r.remote = remote;
         open_ok(&r);
         r.policy.local_retention_ms = 0;
         support_tiering_fill(&r, 3);
@@ -199,6 +206,16 @@ static void losing_the_store_at_any_request_loses_nothing(void **state)
             break;
         assert_true(n < 200);
     }
+}
+
+static void losing_the_store_at_any_request_loses_nothing(void **state)
+{
+    losing_the_store_at_any_request(*state, false);
+}
+
+static void losing_the_store_at_any_request_of_multipart_leaves_nothing(void **state)
+{
+    losing_the_store_at_any_request(*state, true);
 }
 
 static void the_local_manifest_can_be_thrown_away(void **state)
@@ -239,10 +256,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         support_env_test(stopping_at_any_step_of_upload_and_eviction_loses_nothing),
+        support_env_test(stopping_at_any_step_of_multipart_loses_nothing_and_leaves_nothing),
         support_env_test(stopping_with_threads_loses_nothing),
         support_env_test(stopping_at_any_step_of_a_trim_loses_nothing),
         support_env_test(stopping_at_any_step_of_deletion_loses_nothing),
         support_env_test(losing_the_store_at_any_request_loses_nothing),
+        support_env_test(losing_the_store_at_any_request_of_multipart_leaves_nothing),
         support_env_test(the_local_manifest_can_be_thrown_away),
         support_env_test(the_whole_local_disk_can_be_lost),
     };

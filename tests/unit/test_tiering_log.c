@@ -405,6 +405,90 @@ static void unfinished_multipart_uploads_are_collected(void **state)
 
 /* Pacing. */
 
+/* What was sent when. */
+struct sent {
+    struct support_tiering *r;
+    struct {
+        int64_t ns;
+        uint64_t bytes;
+    } at[1000];
+    unsigned count;
+    uint64_t before;
+};
+
+static int note_sent(void *ctx, enum cold_op op, const char *key, bool after)
+{
+    struct sent *s = ctx;
+    struct cold_stats stats;
+
+    (void)key;
+    if (op != COLD_OP_PART)
+        return 0;
+    cold_store_stats(s->r->faulty.under, &stats);
+    if (!after) {
+        s->before = stats.bytes_sent;
+        return 0;
+    }
+    assert_true(s->count < 1000);
+    s->at[s->count].ns = s->r->e->clock.mono_ns;
+    s->at[s->count++].bytes = stats.bytes_sent - s->before;
+    return 0;
+}
+
+/* Parts are to ten seconds of the limit as 5 MiB to ten seconds of 20 MB/s. */
+static void any_ten_seconds_of_uploads_are_within_5_percent(void **state)
+{
+    struct support_env *e = *state;
+    struct support_tiering r;
+    struct tiering_run run = {.seal = true};
+    static struct sent sent;
+    const double limit = 15625, window = 10e9;
+    unsigned windows = 0;
+
+    sent = (struct sent){.r = &r};
+    support_tiering_init(&r, e);
+    r.remote = true;
+    assert_int_equal(tiering_rate_new(&e->env, (uint64_t)limit, &r.rate, NULL), 0);
+    r.hot_options.segment_bytes = 512 * 1024;
+    open_ok(&r);
+    while (r.bytes.size < 700000)
+        assert_int_equal(support_tiering_append(&r, 3000, 1, true, NULL), 0);
+    r.faulty.fault = note_sent;
+    r.faulty.ctx = &sent;
+    assert_int_equal(tiering_log_run(r.t, &run, NULL), 0);
+    for (unsigned i = 0; i < sent.count; i++) {
+        double bytes = 0, end = (double)sent.at[i].ns + window;
+
+        if ((double)sent.at[sent.count - 1].ns < end)
+            break;
+        for (unsigned k = i; k < sent.count && (double)sent.at[k].ns < end; k++)
+            bytes += (double)sent.at[k].bytes;
+        assert_true(bytes > limit * 10 * 0.95 && bytes < limit * 10 * 1.05);
+        windows++;
+    }
+    assert_true(windows > 100);
+    support_tiering_close(&r);
+    tiering_rate_free(r.rate);
+    support_tiering_deinit(&r);
+}
+
+static void whole_buffers_have_their_turns_one_after_the_other(void **state)
+{
+    struct support_env *e = *state;
+    const int64_t mib5 = 5 * 1024 * 1024, apart = mib5 * 1000 / 20; /* ns at 20 MB/s */
+    struct tiering_rate *rate;
+    int64_t first, turn;
+
+    assert_int_equal(tiering_rate_new(&e->env, 20000000, &rate, NULL), 0);
+    first = tiering_rate_reserve(rate, (uint64_t)mib5);
+    for (int i = 1; i < 16; i++) {
+        turn = tiering_rate_reserve(rate, (uint64_t)mib5);
+        assert_true(turn - first > apart * i - 100 && turn - first < apart * i + 100);
+    }
+    assert_true(tiering_rate_reserve(NULL, 1) == INT64_MIN);
+    tiering_rate_free(rate);
+}
+
 static void uploads_are_paced(void **state)
 {
     struct support_env *e = *state;
@@ -498,6 +582,8 @@ int main(void)
         support_env_test(a_large_collection_stops_and_asks),
         support_env_test(collecting_while_uploads_run_spares_them),
         support_env_test(unfinished_multipart_uploads_are_collected),
+        support_env_test(any_ten_seconds_of_uploads_are_within_5_percent),
+        support_env_test(whole_buffers_have_their_turns_one_after_the_other),
         support_env_test(uploads_are_paced),
         support_env_test(no_limit_does_not_wait),
         support_env_test(the_scheduler_uploads_what_is_sealed),

@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""kill -9 of `varve tier` in the middle of multipart uploads: the next one goes on with them, or they are cleaned up; in
+the end nothing dangles, with the journal of uploads or without it, and both tiers verify."""
+
+import random
+import re
+import struct
+import time
+
+from varvetest import *
+
+SEGMENT = 32 << 20
+KIND_PART = 2
+
+
+def make(d, seed):
+    """A store whose cold tier takes its time for each part, and a log of two segments that do not compress."""
+    store, cold = os.path.join(d, "store"), os.path.join(d, "cold")
+    run("init", store, "--cold", "faulty+file://%s?faults=part:delay=60ms&seed=1" % cold)
+    rng = random.Random(seed)
+    lines = b"".join(rng.randbytes(4095).replace(b"\n", b" ") + b"\n" for _ in range(2 * SEGMENT // 4200))
+    run("append", store, "a", "-o", "segment.bytes=%d" % SEGMENT, stdin=lines)
+    return store, cold, lines
+
+
+def found(cold, suffix):
+    return sorted(os.path.join(f, n) for f, _, names in os.walk(cold) for n in names if n.endswith(suffix))
+
+
+def stored(cold):
+    return found(cold, ".zst")
+
+
+def unfinished(cold):
+    return found(os.path.join(cold, ".varve", "uploads"), ".key")
+
+
+def journal(store):
+    return os.path.join(hot_dir(store, "a"), "uploads")
+
+
+def parts_noted(store):
+    """Parts that the journal says are stored (the table of the format is in tiering/journal.c)."""
+    try:
+        with open(journal(store), "rb") as f:
+            data = f.read()
+    except FileNotFoundError:
+        return 0
+    pos, count = 64, 0
+    while pos + 16 <= len(data):
+        size, _, kind, _ = struct.unpack_from("<IIII", data, pos)
+        if size < 16 or pos + size > len(data):
+            break
+        count += kind == KIND_PART
+        pos += size
+    return count
+
+
+def kill_at(store, parts):
+    """Starts tiering and kills it once the journal names so many parts; how many it names then."""
+    p = start("tier", store, "--seal", "--evict")
+    deadline = time.monotonic() + 120
+    while parts_noted(store) < parts and p.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)  # nothing tells another process that a file has grown
+    assert p.poll() is None, "it ended before %d parts were stored: %s" % (parts, p.stderr.read())
+    p.kill()
+    p.communicate()
+    return parts_noted(store)
+
+
+def finish(store, cold, lines):
+    run("tier", store, "--seal", "--evict")
+    assert read(store, "a") == lines
+    run("verify", store, "a", "--deep")
+    assert not unfinished(cold), unfinished(cold)
+
+
+def test_an_upload_goes_on_under_the_same_attempt(d):
+    store, cold, lines = make(d, 1)
+    noted = kill_at(store, 3)
+    assert unfinished(cold)
+    text = run("dump", journal(store))[0].decode()
+    assert text.count(" stored, ") == noted, text
+    attempt = re.search(r"attempt ([0-9a-f]{32})", text).group(1)
+    finish(store, cold, lines)
+    keys = [os.path.basename(k) for k in stored(cold)]
+    assert sum(attempt in k for k in keys) == 1, (attempt, keys)
+    assert len({k[:20] for k in keys}) == len(keys) == 2, keys
+    assert os.path.getsize(journal(store)) == 0
+
+
+def test_an_upload_that_is_killed_again_and_again_ends(d):
+    store, cold, lines = make(d, 2)
+    before = 0
+    for parts in (1, 2, 4, 6):
+        noted = parts_noted(store)
+        assert noted >= before, "parts are forgotten"
+        before = kill_at(store, max(parts, noted + 1))
+    finish(store, cold, lines)
+
+
+def test_without_its_journal_an_upload_dangles_until_collected(d):
+    store, cold, lines = make(d, 3)
+    kill_at(store, 2)
+    os.unlink(journal(store))
+    left = unfinished(cold)
+    assert left
+    run("tier", store, "--seal", "--evict")
+    assert unfinished(cold) == left  # nobody knows of it but the store
+    run("verify", store, "a", "--repair")
+    finish(store, cold, lines)
+
+
+def test_a_damaged_journal_costs_nothing_but_the_resumption(d):
+    store, cold, lines = make(d, 4)
+    kill_at(store, 2)
+    flip(journal(store), 70)
+    run("tier", store, "--seal", "--evict")
+    run("verify", store, "a", "--repair")
+    finish(store, cold, lines)
+
+
+def test_a_limit_of_20_MB_a_second_holds_within_5_percent(d):
+    store, cold, _ = make(d, 5)
+    run("config", store, "upload.bytes.per.second=20000000")
+    began = time.monotonic()
+    run("tier", store, "--seal")
+    took = time.monotonic() - began
+    size = sum(map(os.path.getsize, stored(cold)))
+    rate = size / took
+    print("%.1f MB in %.2f s: %.2f MB/s of 20" % (size / 1e6, took, rate / 1e6))
+    # At the start there is credit for 0.1 s; a busy machine makes it slower, never faster.
+    assert rate < 20e6 * 1.05, rate
+    assert rate > 20e6 * 0.80, rate
+
+
+main()

@@ -1,0 +1,318 @@
+/*
+ * Multipart uploads that are interrupted: by the end of the process, by a store that goes away, by
+ * a change of what they would be made of. They are gone on with, or nothing of them is left.
+ */
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <setjmp.h>
+
+#include <cmocka.h>
+
+#include "base/error.h"
+#include "tests/support/file.h"
+#include "tests/support/support_tiering.h"
+
+static void open_ok(struct support_tiering *r)
+{
+    struct varve_error err = {0};
+
+    if (support_tiering_open(r, &err) < 0)
+        fail_msg("%s", err.msg);
+}
+
+static void run_ok(struct support_tiering *r)
+{
+    struct tiering_run run = {.seal = true, .evict = true};
+    struct varve_error err = {0};
+
+    if (tiering_log_run(r->t, &run, &err) < 0)
+        fail_msg("%s", err.msg);
+}
+
+static void collect_ok(struct support_tiering *r, unsigned uploads)
+{
+    struct tiering_collect c = {.share_max = 1};
+    struct varve_error err = {0};
+    unsigned orphans;
+
+    if (tiering_log_collect(r->t, &c, &err) < 0)
+        fail_msg("%s", err.msg);
+    assert_int_equal(c.uploads, uploads);
+    support_tiering_objects(r, &orphans);
+    assert_int_equal(orphans, 0);
+    assert_int_equal(support_tiering_unfinished(r), 0);
+    support_tiering_check(r);
+}
+
+static uint64_t requests(struct support_tiering *r, enum cold_op op)
+{
+    struct cold_stats stats;
+
+    cold_store_stats(r->store, &stats);
+    return stats.requests[op];
+}
+
+/* The store answers so many parts, then it is gone. */
+struct gone {
+    unsigned parts;
+    unsigned seen;
+    bool over;
+    bool denied; /* it is there, and refuses */
+};
+
+static int after_parts(void *ctx, enum cold_op op, const char *key, bool after)
+{
+    struct gone *g = ctx;
+
+    (void)key;
+    if (!g->over && op == COLD_OP_PART && !after && g->seen++ == g->parts)
+        g->over = true;
+    if (!g->over)
+        return 0;
+    return g->denied ? VARVE_E_DENIED : VARVE_E_STORE;
+}
+
+/* One segment of about ten parts, sealed; `parts` of it are stored when the process is killed. */
+static void kill_after(struct support_tiering *r, struct support_env *e, unsigned threads,
+                       struct gone *g)
+{
+    struct tiering_run run = {.seal = true};
+    struct varve_error err = {0};
+
+    support_logger_expect(e->logger, "tried again");
+    support_tiering_init(r, e);
+    r->remote = true;
+    r->threads = threads;
+    r->hot_options.segment_bytes = 64 * 1024;
+    open_ok(r);
+    while (r->bytes.size < 40000)
+        assert_int_equal(support_tiering_append(r, 3000, 7, true, NULL), 0);
+    r->faulty.fault = after_parts;
+    r->faulty.ctx = g;
+    assert_int_equal(tiering_log_run(r->t, &run, &err), g->denied ? VARVE_E_DENIED : VARVE_E_STORE);
+    assert_true(g->over);
+}
+
+static void killed_and_opened(struct support_tiering *r)
+{
+    support_tiering_crash(r);
+    r->faulty.fault = NULL;
+    open_ok(r);
+}
+
+static void an_upload_goes_on_after_a_kill_under_the_same_attempt(void **state)
+{
+    for (unsigned threads = 0; threads <= 2; threads += 2) {
+        struct gone g = {.parts = 4};
+        struct support_tiering r;
+        struct index_entry entry;
+        uint64_t all;
+        char *journal;
+        size_t size;
+
+        kill_after(&r, *state, threads, &g);
+        support_tiering_crash(&r);
+        journal = support_file_read(support_tmpdir_path(r.e->dir, "local/uploads"), &size);
+        r.faulty.fault = NULL;
+        open_ok(&r);
+        assert_int_equal(support_tiering_unfinished(&r), 1);
+        run_ok(&r);
+        all = (r.bytes.size + SUPPORT_TIERING_PART_BYTES) / SUPPORT_TIERING_PART_BYTES;
+        /* 4 are there. With threads the replies of some may have come too late. */
+        assert_true(requests(&r, COLD_OP_PART) <= all + 1 - (threads ? 0 : 4));
+        assert_true(requests(&r, COLD_OP_PART) >= all - 1 - 4);
+        assert_int_equal(support_logger_count(r.e->logger, -1, "where it was interrupted"), 1);
+        assert_int_equal(support_tiering_entry(&r, 0, &entry), 0);
+        assert_memory_equal(journal + 64 + 16, entry.attempt.bytes, sizeof(entry.attempt.bytes));
+        free(journal);
+        assert_int_equal(support_file_size(support_tmpdir_path(r.e->dir, "local/uploads")), 0);
+        collect_ok(&r, 0);
+        support_tiering_deinit(&r);
+        support_logger_clear(r.e->logger);
+        assert_int_equal(base_tree_remove(&base_io_posix, r.cold_path, NULL), 0);
+        assert_int_equal(base_tree_remove(&base_io_posix, r.local_path, NULL), 0);
+    }
+}
+
+static void an_upload_goes_on_in_the_same_process(void **state)
+{
+    struct gone g = {.parts = 5};
+    struct support_tiering r;
+
+    kill_after(&r, *state, 0, &g);
+    assert_int_equal(requests(&r, COLD_OP_PART), 6);
+    r.faulty.fault = NULL;
+    run_ok(&r);
+    assert_int_equal(requests(&r, COLD_OP_PART), 6 + (40000 + 4096) / 4096 + 1 - 5);
+    collect_ok(&r, 0);
+    support_tiering_deinit(&r);
+}
+
+static void an_error_that_does_not_pass_ends_the_upload_at_once(void **state)
+{
+    struct gone g = {.parts = 2, .denied = true};
+    struct support_tiering r;
+
+    kill_after(&r, *state, 0, &g);
+    r.faulty.fault = NULL;
+    /* The abort was denied too: it is made up for in front of the next upload. */
+    assert_int_equal(support_tiering_unfinished(&r), 1);
+    run_ok(&r);
+    assert_int_equal(support_tiering_unfinished(&r), 0);
+    collect_ok(&r, 0);
+    support_tiering_deinit(&r);
+}
+
+static void parts_that_would_come_out_otherwise_are_not_gone_on_with(void **state)
+{
+    for (int what = 0; what < 3; what++) {
+        struct gone g = {.parts = 3};
+        struct support_tiering r;
+
+        kill_after(&r, *state, 0, &g);
+        if (what == 0)
+            r.policy.compression_level = 3;
+        else if (what == 1)
+            r.policy.block_bytes = 8192;
+        else
+            r.policy.index_interval_bytes = 2048;
+        killed_and_opened(&r);
+        run_ok(&r);
+        assert_int_equal(support_logger_count(r.e->logger, -1, "where it was interrupted"), 0);
+        assert_int_equal(support_tiering_unfinished(&r), 0);
+        collect_ok(&r, 0);
+        support_tiering_deinit(&r);
+        support_logger_clear(r.e->logger);
+        assert_int_equal(base_tree_remove(&base_io_posix, r.cold_path, NULL), 0);
+        assert_int_equal(base_tree_remove(&base_io_posix, r.local_path, NULL), 0);
+    }
+}
+
+static void without_its_journal_an_upload_is_begun_again_and_collected(void **state)
+{
+    struct gone g = {.parts = 3};
+    struct support_tiering r;
+
+    kill_after(&r, *state, 0, &g);
+    support_tiering_crash(&r);
+    support_file_write(support_tmpdir_path(r.e->dir, "local/uploads"), "rubbish", 7);
+    r.faulty.fault = NULL;
+    open_ok(&r);
+    run_ok(&r);
+    assert_int_equal(support_tiering_unfinished(&r), 1);
+    collect_ok(&r, 1);
+    support_tiering_deinit(&r);
+}
+
+/* MinIO's way: it tells of nothing. */
+static int no_listing(void *ctx, enum cold_op op, const char *key, bool after)
+{
+    (void)ctx;
+    (void)after;
+    return op == COLD_OP_UPLOAD && !strstr(key, ".zst") ? VARVE_E_STORE : 0;
+}
+
+static void a_collection_ends_what_is_left_over_without_a_listing(void **state)
+{
+    struct gone g = {.parts = 3};
+    struct tiering_collect c = {.share_max = 1, .dry_run = true};
+    struct support_tiering r;
+
+    kill_after(&r, *state, 0, &g);
+    killed_and_opened(&r);
+    assert_int_equal(tiering_log_collect(r.t, &c, NULL), 0);
+    assert_int_equal(c.uploads, 1);
+    assert_int_equal(support_tiering_unfinished(&r), 1);
+    r.faulty.fault = no_listing;
+    c.dry_run = false;
+    (void)tiering_log_collect(r.t, &c, NULL);
+    assert_int_equal(c.uploads, 1);
+    assert_int_equal(support_tiering_unfinished(&r), 0);
+    r.faulty.fault = NULL;
+    run_ok(&r);
+    collect_ok(&r, 0);
+    support_tiering_deinit(&r);
+}
+
+static void a_trim_beyond_an_interrupted_upload_ends_it(void **state)
+{
+    struct gone g = {.parts = 3};
+    struct support_tiering r;
+    struct tiering_run run = {.seal = true};
+
+    kill_after(&r, *state, 0, &g);
+    killed_and_opened(&r);
+    assert_int_equal(tiering_log_trim(r.t, r.end, NULL), 0);
+    while (r.bytes.size < 50000)
+        assert_int_equal(support_tiering_append(&r, 3000, 7, true, NULL), 0);
+    assert_int_equal(tiering_log_run(r.t, &run, NULL), 0);
+    assert_int_equal(support_tiering_unfinished(&r), 0);
+    collect_ok(&r, 0);
+    support_tiering_deinit(&r);
+}
+
+static void a_deleted_log_leaves_no_upload(void **state)
+{
+    struct gone g = {.parts = 3};
+    struct support_tiering r;
+
+    kill_after(&r, *state, 0, &g);
+    killed_and_opened(&r);
+    r.policy.delete_delay_ms = 0;
+    r.faulty.fault = no_listing;
+    assert_int_equal(tiering_log_delete(r.t, NULL), 0);
+    r.faulty.fault = NULL;
+    assert_int_equal(support_tiering_unfinished(&r), 0);
+    support_tiering_deinit(&r);
+}
+
+/* Where requests travel: an object of two buffers goes by one put, a larger one by parts. */
+static void how_an_object_goes_depends_on_its_size(void **state)
+{
+    static const struct {
+        size_t bytes;
+        unsigned puts;
+        unsigned parts;
+    } cases[] = {{3000, 1, 0}, {6500, 1, 0}, {9500, 0, 3}};
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct support_tiering r;
+        struct tiering_run run = {.seal = true};
+        uint64_t puts;
+
+        support_tiering_init(&r, *state);
+        r.remote = true;
+        r.threads = 2;
+        open_ok(&r);
+        while (r.bytes.size < cases[i].bytes)
+            assert_int_equal(support_tiering_append(&r, 600, 7, true, NULL), 0);
+        puts = requests(&r, COLD_OP_PUT);
+        assert_int_equal(tiering_log_run(r.t, &run, NULL), 0);
+        assert_int_equal(requests(&r, COLD_OP_PART), cases[i].parts);
+        /* and the root */
+        assert_int_equal(requests(&r, COLD_OP_PUT) - puts, cases[i].puts + 1);
+        support_tiering_check(&r);
+        support_tiering_deinit(&r);
+        assert_int_equal(base_tree_remove(&base_io_posix, r.cold_path, NULL), 0);
+        assert_int_equal(base_tree_remove(&base_io_posix, r.local_path, NULL), 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        support_env_test(an_upload_goes_on_after_a_kill_under_the_same_attempt),
+        support_env_test(an_upload_goes_on_in_the_same_process),
+        support_env_test(an_error_that_does_not_pass_ends_the_upload_at_once),
+        support_env_test(parts_that_would_come_out_otherwise_are_not_gone_on_with),
+        support_env_test(without_its_journal_an_upload_is_begun_again_and_collected),
+        support_env_test(a_collection_ends_what_is_left_over_without_a_listing),
+        support_env_test(a_trim_beyond_an_interrupted_upload_ends_it),
+        support_env_test(a_deleted_log_leaves_no_upload),
+        support_env_test(how_an_object_goes_depends_on_its_size),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
