@@ -14,51 +14,68 @@
 
 #include "cold/s3/http.h"
 
+/* A request as it came. */
+struct seen {
+    char head[8192];
+    char *body;
+    size_t body_size;
+};
+
 struct server {
     int listener;
     int port;
     pthread_t thread;
-    /* of the last request */
-    char head[8192];
-    char *body;
-    size_t body_size;
+    pthread_mutex_t lock;
+    struct seen last; /* under the lock */
     _Atomic int connections;
     _Atomic int open; /* connections that are served */
     _Atomic int requests;
 };
 
 /* Reads a request; false: the client is gone. */
-static bool server_read(struct server *s, int fd)
+static bool server_read(int fd, struct seen *ret)
 {
     size_t size = 0, want = 0;
     char *end = NULL;
     const char *length;
 
     while (!end) {
-        ssize_t n = recv(fd, s->head + size, sizeof(s->head) - 1 - size, 0);
+        ssize_t n = recv(fd, ret->head + size, sizeof(ret->head) - 1 - size, 0);
 
         if (n <= 0)
             return false;
         size += (size_t)n;
-        s->head[size] = '\0';
-        end = strstr(s->head, "\r\n\r\n");
+        ret->head[size] = '\0';
+        end = strstr(ret->head, "\r\n\r\n");
     }
-    length = strstr(s->head, "Content-Length: ");
+    length = strstr(ret->head, "Content-Length: ");
     if (length)
         want = strtoull(length + 16, NULL, 10);
-    free(s->body);
-    s->body = malloc(want + 1);
-    s->body_size = size - (size_t)(end + 4 - s->head);
-    memcpy(s->body, end + 4, s->body_size);
+    free(ret->body);
+    ret->body = malloc(want + 1);
+    ret->body_size = size - (size_t)(end + 4 - ret->head);
+    memcpy(ret->body, end + 4, ret->body_size);
     end[2] = '\0';
-    while (s->body_size < want) {
-        ssize_t n = recv(fd, s->body + s->body_size, want - s->body_size, 0);
+    while (ret->body_size < want) {
+        ssize_t n = recv(fd, ret->body + ret->body_size, want - ret->body_size, 0);
 
         if (n <= 0)
             return false;
-        s->body_size += (size_t)n;
+        ret->body_size += (size_t)n;
     }
     return true;
+}
+
+/* For the test that asks what came; before the answer goes out. */
+static void server_note(struct server *s, const struct seen *seen)
+{
+    pthread_mutex_lock(&s->lock);
+    free(s->last.body);
+    s->last = *seen;
+    s->last.body = malloc(seen->body_size + 1);
+    memcpy(s->last.body, seen->body, seen->body_size);
+    s->requests++;
+    pthread_mutex_unlock(&s->lock);
 }
 
 static void server_send(int fd, const char *text, size_t size)
@@ -87,10 +104,10 @@ static void server_wait_for_the_end(int fd)
 }
 
 /* True: the connection stays open. */
-static bool server_answer(struct server *s, int fd)
+static bool server_answer(const struct seen *seen, int fd)
 {
-    const char *path = strchr(s->head, ' ') + 1;
-    bool head = strncmp(s->head, "HEAD", 4) == 0;
+    const char *path = strchr(seen->head, ' ') + 1;
+    bool head = strncmp(seen->head, "HEAD", 4) == 0;
 
     if (strncmp(path, "/ok", 3) == 0) {
         server_say(fd, "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 10\r\n\r\n");
@@ -148,13 +165,15 @@ static void *server_connection(void *arg)
 {
     struct server *s = ((void **)arg)[0];
     int fd = (int)(intptr_t)((void **)arg)[1];
+    struct seen seen = {.body = NULL};
 
     free(arg);
-    while (server_read(s, fd)) {
-        s->requests++;
-        if (!server_answer(s, fd))
+    while (server_read(fd, &seen)) {
+        server_note(s, &seen);
+        if (!server_answer(&seen, fd))
             break;
     }
+    free(seen.body);
     close(fd);
     s->open--;
     return NULL;
@@ -180,7 +199,7 @@ static void *server_run(void *arg)
 }
 
 static struct base_env env;
-static struct server server;
+static struct server server = {.lock = PTHREAD_MUTEX_INITIALIZER};
 static struct s3_http *http;
 
 static int group_setup(void **state)
@@ -205,7 +224,7 @@ static int group_teardown(void **state)
     shutdown(server.listener, SHUT_RDWR);
     pthread_join(server.thread, NULL);
     close(server.listener);
-    free(server.body);
+    free(server.last.body);
     return 0;
 }
 
@@ -253,11 +272,16 @@ static int teardown(void **state)
 }
 
 static const char *const want[] = {"etag", NULL};
-static char url[128];
+
+/* Requests that are under way at the same time have URLs of their own. */
+static char urls[64][128];
+static unsigned urls_used;
 
 static struct s3_http_request request(const char *method, const char *path)
 {
-    snprintf(url, sizeof(url), "http://127.0.0.1:%d%s", server.port, path);
+    char *url = urls[urls_used++ % 64];
+
+    snprintf(url, sizeof(urls[0]), "http://127.0.0.1:%d%s", server.port, path);
     return (struct s3_http_request){
         .method = method, .url = url, .want_headers = want, .size_max = 4096};
 }
@@ -306,6 +330,7 @@ static void a_request_may_connect_in_less_time_than_others(void **state)
     struct s3_http_request r = request("GET", "/ok");
     socklen_t size = sizeof(a);
     struct s3_http_reply reply;
+    char unanswered[64];
 
     (void)state;
     assert_int_equal(bind(listener, (struct sockaddr *)&a, size), 0);
@@ -315,7 +340,8 @@ static void a_request_may_connect_in_less_time_than_others(void **state)
         fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
         (void)connect(fds[i], (struct sockaddr *)&a, size);
     }
-    snprintf(url, sizeof(url), "http://127.0.0.1:%d/", ntohs(a.sin_port));
+    snprintf(unanswered, sizeof(unanswered), "http://127.0.0.1:%d/", ntohs(a.sin_port));
+    r.url = unanswered;
     r.connect_timeout_ms = 200;
     call(&r, &reply);
     assert_int_equal(reply.outcome, S3_HTTP_NOT_SENT);
@@ -406,10 +432,12 @@ static void a_put_of_any_pieces_arrives_whole(void **state)
         r.body_count = kind == 3 ? 1 : 4;
         call(&r, &reply);
         assert_int_equal(reply.outcome, S3_HTTP_REPLY);
-        assert_int_equal(server.body_size, size);
-        assert_memory_equal(server.body, data, size);
-        assert_null(strstr(server.head, "Expect"));
-        assert_null(strstr(server.head, "urlencoded"));
+        pthread_mutex_lock(&server.lock);
+        assert_int_equal(server.last.body_size, size);
+        assert_memory_equal(server.last.body, data, size);
+        assert_null(strstr(server.last.head, "Expect"));
+        assert_null(strstr(server.last.head, "urlencoded"));
+        pthread_mutex_unlock(&server.lock);
         free(r.body_memory);
         s3_http_reply_deinit(&reply);
     }
@@ -595,7 +623,6 @@ static void connections_are_capped_and_the_lower_priority_number_goes_first(void
         .connections_max = 1, .threads = 1, .first_byte_timeout_ms = 200};
     struct ends e = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
     struct s3_http_request r[8];
-    char first[128];
     struct s3_http *own;
     struct varve_error err;
 
@@ -603,10 +630,6 @@ static void connections_are_capped_and_the_lower_priority_number_goes_first(void
     assert_int_equal(s3_http_new(&env, &options, &own, &err), 0);
     for (int i = 0; i < 8; i++) { /* the first holds the only connection */
         r[i] = request("GET", i == 0 ? "/silent" : "/ok");
-        if (i == 0) {
-            memcpy(first, url, sizeof(first));
-            r[0].url = first;
-        }
         r[i].done = ends_done;
         r[i].ctx = &e;
         r[i].priority = i == 0 ? 0 : 9 - i;
