@@ -3,6 +3,7 @@
  * a change of what they would be made of. They are gone on with, or nothing of them is left.
  */
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,8 +58,8 @@ static uint64_t requests(struct support_tiering *r, enum cold_op op)
 /* The store answers so many parts, then it is gone. */
 struct gone {
     unsigned parts;
-    unsigned seen;
-    bool over;
+    _Atomic unsigned seen; /* several senders ask at once */
+    atomic_bool over;
     bool denied; /* it is there, and refuses */
 };
 
