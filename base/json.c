@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/text.h"
+
 struct scan {
     const char *pos;
     const char *end;
@@ -32,17 +34,6 @@ static bool take_word(struct scan *s, const char *word)
     return true;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 static bool take_escape(struct scan *s)
 {
     if (s->pos == s->end)
@@ -56,7 +47,7 @@ static bool take_escape(struct scan *s)
     if (s->end - s->pos < 5)
         return false;
     for (int i = 1; i <= 4; i++)
-        if (hex_digit(s->pos[i]) < 0)
+        if (base_hex_digit(s->pos[i]) < 0)
             return false;
     s->pos += 5;
     return true;
@@ -285,7 +276,7 @@ static uint32_t hex4(const char *p)
     uint32_t v = 0;
 
     for (int i = 0; i < 4; i++)
-        v = v << 4 | (uint32_t)hex_digit(p[i]);
+        v = v << 4 | (uint32_t)base_hex_digit(p[i]);
     return v;
 }
 

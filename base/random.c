@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/text.h"
+
 static void system_fill(void *ctx, void *buf, size_t size)
 {
     uint8_t *pos = buf;
@@ -68,17 +70,6 @@ void base_id_format(const struct base_id *id, char text[BASE_ID_TEXT_SIZE])
     *pos = '\0';
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 bool base_id_parse(const char *text, size_t size, struct base_id *ret)
 {
     struct base_id id;
@@ -86,8 +77,8 @@ bool base_id_parse(const char *text, size_t size, struct base_id *ret)
     if (size != 2 * BASE_ID_SIZE)
         return false;
     for (size_t i = 0; i < BASE_ID_SIZE; i++) {
-        int high = hex_digit(text[2 * i]);
-        int low = hex_digit(text[2 * i + 1]);
+        int high = base_hex_digit(text[2 * i]);
+        int low = base_hex_digit(text[2 * i + 1]);
 
         if (high < 0 || low < 0)
             return false;

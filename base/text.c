@@ -75,6 +75,17 @@ static bool parse_with_unit(const char *text, const struct unit *units, size_t c
     return false;
 }
 
+int base_hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
 bool base_parse_i64(const char *text, int64_t *ret)
 {
     return parse_with_unit(text, NULL, 0, ret);

@@ -11,6 +11,9 @@
 /* asprintf that never leaves *ret undefined. VARVE_E_NO_MEMORY. */
 int base_format(char **ret, struct varve_error *err, const char *format, ...) VARVE_PRINTF(3, 4);
 
+/* The value of a hexadecimal digit of either case; -1: it is none. */
+int base_hex_digit(char c);
+
 /* Parses a whole decimal int64 ("-1", "42"); false for anything else, overflow included. */
 bool base_parse_i64(const char *text, int64_t *ret);
 /* As base_parse_i64, with the suffixes k M G T (1024) and KiB MiB GiB TiB. */

@@ -293,6 +293,21 @@ int cold_s3_call(struct cold_s3 *s, const char *op, const char *key, struct s3_c
     return rc < 0 ? cold_s3_context(s, rc, op, key, err) : 0;
 }
 
+int cold_s3_call_query(struct cold_s3 *s, const char *op, const char *key, struct s3_call *call,
+                       const struct s3_query *pairs, size_t count, struct varve_error *err)
+{
+    char *query;
+    int rc = s3_query_encode(pairs, count, &query, err);
+
+    if (rc < 0)
+        return rc;
+    call->query = query;
+    rc = cold_s3_call(s, op, key, call, err);
+    call->query = NULL;
+    free(query);
+    return rc;
+}
+
 void cold_s3_write_id(const struct cold_s3 *s, char ret[S3_WRITE_ID_SIZE])
 {
     struct base_id id = base_id_new(s->env->random);

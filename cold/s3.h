@@ -47,6 +47,9 @@ int cold_s3_key(const struct cold_s3 *s, const char *op, const char *key,
 /* Runs a call and puts operation, key and store before the cause of a failure. */
 int cold_s3_call(struct cold_s3 *s, const char *op, const char *key, struct s3_call *call,
                  struct varve_error *err);
+/* The same, with a query of these pairs. */
+int cold_s3_call_query(struct cold_s3 *s, const char *op, const char *key, struct s3_call *call,
+                       const struct s3_query *pairs, size_t count, struct varve_error *err);
 int cold_s3_context(const struct cold_s3 *s, int rc, const char *op, const char *key,
                     struct varve_error *err);
 void cold_s3_write_id(const struct cold_s3 *s, char ret[S3_WRITE_ID_SIZE]);

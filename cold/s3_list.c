@@ -56,16 +56,11 @@ static int list_page(struct listing *l, const char *prefix, const char *full_pre
     };
     struct s3_call call = {.method = "GET", .key = "", .size_max = REPLY_SIZE_MAX};
     struct s3_list_result result = {0};
-    char *query;
     int rc;
 
     snprintf(count, sizeof(count), "%u", l->left < PAGE_MAX ? l->left : PAGE_MAX);
-    rc = s3_query_encode(pairs, sizeof(pairs) / sizeof(pairs[0]), &query, err);
-    if (rc < 0)
-        return rc;
-    call.query = query;
-    rc = cold_s3_call(l->s, l->op, prefix, &call, err);
-    free(query);
+    rc = cold_s3_call_query(l->s, l->op, prefix, &call, pairs, sizeof(pairs) / sizeof(pairs[0]),
+                            err);
     if (rc == 0) {
         rc = s3_reply_list(call.body_memory, call.body_memory_size, list_visit, l, &result, err);
         if (rc < 0 && !l->stopped)

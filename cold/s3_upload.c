@@ -77,7 +77,7 @@ int cold_s3_upload_part(void *self, const char *key, const struct cold_upload *u
 {
     static const char op[] = "upload part of";
     struct cold_s3 *s = self;
-    char full[COLD_S3_KEY_SIZE], write_id[S3_WRITE_ID_SIZE], digits[16], *query = NULL;
+    char full[COLD_S3_KEY_SIZE], write_id[S3_WRITE_ID_SIZE], digits[16];
     const struct s3_query pairs[] = {{"partNumber", digits},
                                      {"uploadId", id_split(upload, write_id)}};
     struct s3_call call = {.method = "PUT",
@@ -95,13 +95,9 @@ int cold_s3_upload_part(void *self, const char *key, const struct cold_upload *u
         rc = cold_s3_check_body(s, op, key, body, count, true, crc32c, &crc, &size, err);
     if (rc == 0)
         rc = s3_call_digest(&call, err);
-    if (rc == 0)
-        rc = s3_query_encode(pairs, 2, &query, err);
     if (rc < 0)
         return rc;
-    call.query = query;
-    rc = cold_s3_call(s, op, key, &call, err);
-    free(query);
+    rc = cold_s3_call_query(s, op, key, &call, pairs, 2, err);
     free(call.body_memory);
     if (rc == 0 && strlen(call.etag) + CRC_TEXT_SIZE > COLD_ETAG_MAX) {
         base_fail(err, VARVE_E_UNSUPPORTED, "the part's ETag has %zu bytes", strlen(call.etag));
@@ -348,16 +344,10 @@ static int parts_page(struct cold_s3 *s, const char *key, const char *full, cons
     char marker[16];
     const struct s3_query pairs[] = {{"part-number-marker", marker}, {"uploadId", id}};
     struct s3_call call = {.method = "GET", .key = full, .size_max = S3_REPLY_XML_MAX};
-    char *query;
     int rc;
 
     snprintf(marker, sizeof(marker), "%u", page->next_part_number_marker);
-    rc = s3_query_encode(pairs, 2, &query, err);
-    if (rc < 0)
-        return rc;
-    call.query = query;
-    rc = cold_s3_call(s, op, key, &call, err);
-    free(query);
+    rc = cold_s3_call_query(s, op, key, &call, pairs, 2, err);
     if (rc == 0) {
         rc = s3_reply_parts(call.body_memory, call.body_memory_size, parts_visit, l, page, err);
         if (rc < 0)
@@ -397,18 +387,14 @@ int cold_s3_upload_abort(void *self, const char *key, const struct cold_upload *
 {
     static const char op[] = "abort upload of";
     struct cold_s3 *s = self;
-    char full[COLD_S3_KEY_SIZE], write_id[S3_WRITE_ID_SIZE], *query = NULL;
+    char full[COLD_S3_KEY_SIZE], write_id[S3_WRITE_ID_SIZE];
     const struct s3_query pairs[] = {{"uploadId", id_split(upload, write_id)}};
     struct s3_call call = {.method = "DELETE", .key = full, .size_max = REPLY_SIZE_MAX};
     int rc = cold_s3_key(s, op, key, full, err);
 
-    if (rc == 0)
-        rc = s3_query_encode(pairs, 1, &query, err);
     if (rc < 0)
         return rc;
-    call.query = query;
-    rc = cold_s3_call(s, op, key, &call, err);
-    free(query);
+    rc = cold_s3_call_query(s, op, key, &call, pairs, 1, err);
     free(call.body_memory);
     return rc == VARVE_E_NOT_FOUND && call.uncertain ? 0 : rc; /* the first request did it */
 }
@@ -444,17 +430,12 @@ static int uploads_page(struct uploads *l, const char *prefix, const char *full_
         {"uploads", ""},
     };
     struct s3_call call = {.method = "GET", .key = "", .size_max = S3_REPLY_XML_MAX};
-    char *query;
-    int rc = s3_query_encode(pairs, sizeof(pairs) / sizeof(pairs[0]), &query, err);
+    int rc =
+        cold_s3_call_query(l->s, op, prefix, &call, pairs, sizeof(pairs) / sizeof(pairs[0]), err);
 
     free(page->next_key_marker);
     free(page->next_upload_id_marker);
     memset(page, 0, sizeof(*page));
-    if (rc < 0)
-        return rc;
-    call.query = query;
-    rc = cold_s3_call(l->s, op, prefix, &call, err);
-    free(query);
     if (rc == 0) {
         rc = s3_reply_uploads(call.body_memory, call.body_memory_size, uploads_visit, l, page, err);
         if (rc < 0 && !l->stopped)

@@ -7,17 +7,7 @@
 #include <strings.h>
 
 #include "base/error.h"
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
+#include "base/text.h"
 
 static int copy(const char *text, size_t size, char **ret, struct varve_error *err)
 {
@@ -47,8 +37,8 @@ static int decode(const char *text, size_t size, char **ret, struct varve_error 
             out[n++] = text[i];
             continue;
         }
-        high = i + 2 < size ? hex_digit(text[i + 1]) : -1;
-        low = i + 2 < size ? hex_digit(text[i + 2]) : -1;
+        high = i + 2 < size ? base_hex_digit(text[i + 1]) : -1;
+        low = i + 2 < size ? base_hex_digit(text[i + 2]) : -1;
         if (high < 0 || low < 0 || (high == 0 && low == 0)) {
             free(out);
             return base_fail(err, VARVE_E_INVALID, "store URL: bad %% escape in '%.*s'", (int)size,

@@ -8,6 +8,8 @@
 
 #include "fakes3/text.h"
 
+#include "base/text.h"
+
 static void *checked(void *memory)
 {
     if (memory)
@@ -51,17 +53,6 @@ char *fakes3_text_format(const char *format, ...)
     return checked(size < 0 ? NULL : text);
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 char *fakes3_text_decode(const char *text, size_t size, bool plus)
 {
     char *out = fakes3_text_alloc(size + 1);
@@ -72,8 +63,8 @@ char *fakes3_text_decode(const char *text, size_t size, bool plus)
         if (text[i] == '+' && plus)
             value = ' ';
         if (text[i] == '%') {
-            int high = size - i > 2 ? hex_digit(text[i + 1]) : -1;
-            int low = size - i > 2 ? hex_digit(text[i + 2]) : -1;
+            int high = size - i > 2 ? base_hex_digit(text[i + 1]) : -1;
+            int low = size - i > 2 ? base_hex_digit(text[i + 2]) : -1;
             value = high < 0 || low < 0 ? 0 : high * 16 + low;
             i += 2;
         }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "cold/url.h"
 
 #define RESERVE_GRAIN 4096
 #define RESERVE_BLOCK 512 /* of st_blocks */
@@ -30,14 +31,16 @@ void log_reserve_deinit(struct log_reserve *r)
 /* Whether the cold tier is a directory of the same file system. */
 static bool cold_is_here(const struct log_reserve *r, const struct cold_store *segments)
 {
-    static const char scheme[] = "file://";
-    const char *path = cold_store_url(segments);
     struct stat here, there;
+    struct cold_url *url;
+    bool same;
 
-    if (strncmp(path, scheme, sizeof(scheme) - 1) == 0)
-        path += sizeof(scheme) - 1;
-    return !strstr(path, "://") && r->io->stat(r->io->ctx, r->dir, &here) == 0 &&
-           r->io->stat(r->io->ctx, path, &there) == 0 && here.st_dev == there.st_dev;
+    if (cold_url_parse(cold_store_url(segments), &url, NULL) < 0)
+        return false;
+    same = strcmp(url->scheme, "file") == 0 && r->io->stat(r->io->ctx, r->dir, &here) == 0 &&
+           r->io->stat(r->io->ctx, url->path, &there) == 0 && here.st_dev == there.st_dev;
+    cold_url_free(url);
+    return same;
 }
 
 static uint64_t smaller(uint64_t a, uint64_t b)

@@ -324,17 +324,6 @@ int s3_uri_encode(const char *text, bool keep_slash, char **ret, struct varve_er
     return 0;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 bool s3_uri_decode(char *text)
 {
     char *out = text;
@@ -347,8 +336,8 @@ bool s3_uri_decode(char *text)
             text++;
             continue;
         }
-        high = hex_digit(text[1]);
-        low = high < 0 ? -1 : hex_digit(text[2]);
+        high = base_hex_digit(text[1]);
+        low = high < 0 ? -1 : base_hex_digit(text[2]);
         if (low < 0 || (high == 0 && low == 0))
             return false;
         *out++ = (char)(high * 16 + low);

@@ -1,9 +1,14 @@
 #include "tests/support/support_tiering.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zstd.h>
+
+#include <setjmp.h>
+
+#include <cmocka.h>
 
 #include "base/text.h"
 #include "cold/dir.h"
@@ -248,6 +253,23 @@ int support_tiering_open(struct support_tiering *r, struct varve_error *err)
         support_tiering_crash(r);
     atomic_store(&r->faulty.root_puts, 0);
     return rc;
+}
+
+void support_tiering_open_ok(struct support_tiering *r)
+{
+    struct varve_error err = {0};
+
+    if (support_tiering_open(r, &err) < 0)
+        fail_msg("%s", err.msg);
+}
+
+void support_tiering_run_ok(struct support_tiering *r, bool seal, bool evict)
+{
+    struct tiering_run run = {.seal = seal, .evict = evict};
+    struct varve_error err = {0};
+
+    if (tiering_log_run(r->t, &run, &err) < 0)
+        fail_msg("%s", err.msg);
 }
 
 static void close_rest(struct support_tiering *r)

@@ -80,6 +80,9 @@ void support_tiering_deinit(struct support_tiering *r);
 
 /* Opens everything afresh, as a process that starts. */
 int support_tiering_open(struct support_tiering *r, struct varve_error *err);
+/* They must succeed; what they say otherwise fails the test. */
+void support_tiering_open_ok(struct support_tiering *r);
+void support_tiering_run_ok(struct support_tiering *r, bool seal, bool evict);
 void support_tiering_close(struct support_tiering *r);
 /* Closes without writing anything, as a crash would leave it. */
 void support_tiering_crash(struct support_tiering *r);

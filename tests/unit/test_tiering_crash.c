@@ -18,16 +18,6 @@
 
 #define CRASHES_MAX 2000
 
-static void open_ok(struct support_tiering *r)
-{
-    struct varve_error err = {0};
-    int rc = support_tiering_open(r, &err);
-
-    if (rc < 0)
-        print_error("%s\n", err.msg);
-    assert_int_equal(rc, 0);
-}
-
 static int64_t start_of(struct support_tiering *r)
 {
     struct index_root root;
@@ -46,7 +36,7 @@ static void recover(struct support_tiering *r)
     unsigned orphans;
     int rc;
 
-    open_ok(r);
+    support_tiering_open_ok(r);
     support_tiering_check(r);
     rc = tiering_log_run(r->t, &run, &err);
     if (rc < 0)
@@ -115,7 +105,7 @@ static void crash_everywhere(struct support_env *e, bool remote, unsigned thread
         support_tiering_init(&r, e);
         r.threads = threads;
         r.remote = remote;
-        open_ok(&r);
+        support_tiering_open_ok(&r);
         support_tiering_fill(&r, 2);
         struct tiering_run run = {.evict = false};
         assert_int_equal(tiering_log_run(r.t, &run, NULL), 0);
@@ -189,7 +179,7 @@ static void losing_the_store_at_any_request(struct support_env *e, bool remote)
 
         support_tiering_init(&r, e);
         r.remote = remote;
-        open_ok(&r);
+        support_tiering_open_ok(&r);
         r.policy.local_retention_ms = 0;
         support_tiering_fill(&r, 3);
         r.faulty.fault = stop_requests;
@@ -223,7 +213,7 @@ static void the_local_manifest_can_be_thrown_away(void **state)
     struct support_tiering r;
 
     support_tiering_init(&r, *state);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     support_tiering_fill(&r, 3);
     tier_and_evict(&r);
     support_tiering_crash(&r);
@@ -239,12 +229,12 @@ static void the_whole_local_disk_can_be_lost(void **state)
     struct tiering_run run = {.seal = true};
 
     support_tiering_init(&r, *state);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     support_tiering_fill(&r, 3);
     assert_int_equal(tiering_log_run(r.t, &run, NULL), 0);
     support_tiering_crash(&r);
     assert_int_equal(base_tree_remove(&base_io_posix, r.local_path, NULL), 0);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     support_tiering_check(&r);
     assert_int_equal(support_tiering_append(&r, 100, 1, false, NULL), 0); /* goes on at n */
     support_tiering_crash(&r);

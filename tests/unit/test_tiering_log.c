@@ -14,27 +14,6 @@
 #include "tests/support/file.h"
 #include "tests/support/support_tiering.h"
 
-static void open_ok(struct support_tiering *r)
-{
-    struct varve_error err = {0};
-    int rc = support_tiering_open(r, &err);
-
-    if (rc < 0)
-        print_error("%s\n", err.msg);
-    assert_int_equal(rc, 0);
-}
-
-static void run_ok(struct support_tiering *r, bool seal, bool evict)
-{
-    struct tiering_run run = {.seal = seal, .evict = evict};
-    struct varve_error err = {0};
-    int rc = tiering_log_run(r->t, &run, &err);
-
-    if (rc < 0)
-        print_error("%s\n", err.msg);
-    assert_int_equal(rc, 0);
-}
-
 static struct index_root root_of(struct support_tiering *r)
 {
     struct index_root root;
@@ -51,7 +30,7 @@ static void a_log_that_is_there_is_not_made_again(void **state)
     struct base_id id = base_id_new(&e->random.seam);
 
     support_tiering_init(&r, e);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     assert_int_equal(
         tiering_log_create(&e->env, r.store, r.manifest, r.log_name, &id, &r.store_id, "", 0, &err),
         VARVE_E_EXISTS);
@@ -78,13 +57,13 @@ static void another_store_is_refused_unless_it_takes_over(void **state)
     struct varve_error err = {0};
 
     support_tiering_init(&a, e);
-    open_ok(&a);
+    support_tiering_open_ok(&a);
     support_tiering_fill(&a, 2);
-    run_ok(&a, true, true);
+    support_tiering_run_ok(&a, true, true);
     support_tiering_init_other(&b, &a, "second");
     assert_int_equal(support_tiering_open(&b, &err), VARVE_E_FENCED); /* I6 */
     b.take_over = true;
-    open_ok(&b);
+    support_tiering_open_ok(&b);
     assert_int_equal(tiering_log_epoch(b.t), tiering_log_epoch(a.t) + 1);
     assert_int_equal(root_of(&b).end_offset, a.end);
     /* the first one stops at its next write, for good */
@@ -117,20 +96,20 @@ static void a_divergent_tail_is_moved_aside(void **state)
     int64_t n;
 
     support_tiering_init(&a, e);
-    open_ok(&a);
+    support_tiering_open_ok(&a);
     support_tiering_fill(&a, 1);
-    run_ok(&a, true, false);
+    support_tiering_run_ok(&a, true, false);
     n = a.end;
     assert_int_equal(support_tiering_append(&a, 500, 1, false, NULL), 0); /* never uploaded */
     support_tiering_close(&a);
     support_tiering_init_other(&b, &a, "second");
     b.take_over = true;
-    open_ok(&b);
+    support_tiering_open_ok(&b);
     assert_int_equal(support_tiering_append(&b, 700, 1, false, NULL), 0);
-    run_ok(&b, true, false);
+    support_tiering_run_ok(&b, true, false);
     support_tiering_close(&b);
     a.take_over = true;
-    open_ok(&a); /* I13 */
+    support_tiering_open_ok(&a); /* I13 */
     assert_int_equal(tiering_log_epoch(a.t), 2);
     hot_set_range(a.hot, &range);
     assert_int_equal(root_of(&a).end_offset, n + 3);
@@ -164,16 +143,16 @@ static void a_log_opens_without_its_bucket_and_compares_later(void **state)
     other.faulty.fault = store_is_away;
     assert_int_equal(support_tiering_open(&other, NULL), VARVE_E_STORE); /* no local root */
     support_tiering_deinit(&other);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     support_tiering_fill(&r, 1);
-    run_ok(&r, false, false);
+    support_tiering_run_ok(&r, false, false);
     support_tiering_close(&r);
     r.faulty.fault = store_is_away;
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     support_tiering_fill(&r, 1);
     assert_int_equal(tiering_log_run(r.t, &run, NULL), VARVE_E_STORE);
     r.faulty.fault = NULL;
-    run_ok(&r, true, true);
+    support_tiering_run_ok(&r, true, true);
     support_tiering_check(&r);
     support_tiering_deinit(&r);
 }
@@ -186,15 +165,15 @@ static void a_missing_root_stalls_a_log_that_had_one(void **state)
     struct varve_error err = {0};
 
     support_tiering_init(&r, e);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     support_tiering_fill(&r, 1);
-    run_ok(&r, false, false);
+    support_tiering_run_ok(&r, false, false);
     support_tiering_close(&r);
     assert_int_equal(base_tree_remove(&base_io_posix,
                                       support_tmpdir_path(e->dir, "cold/logs/orders/0/@/root"),
                                       NULL),
                      0);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     support_tiering_fill(&r, 1);
     assert_int_equal(tiering_log_run(r.t, &run, &err), VARVE_E_CORRUPT);
     assert_non_null(strstr(err.msg, "root is missing"));
@@ -210,9 +189,9 @@ static void a_deleted_log_is_gone_and_can_be_made_again(void **state)
     struct index_manifest *fresh;
 
     support_tiering_init(&r, e);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     support_tiering_fill(&r, 3);
-    run_ok(&r, true, false);
+    support_tiering_run_ok(&r, true, false);
     assert_int_equal(tiering_log_delete(r.t, NULL), 0);
     assert_int_equal(support_tiering_objects(&r, NULL), 0);
     int64_t next;
@@ -232,7 +211,7 @@ static void a_deleted_log_does_not_open(void **state)
     struct support_tiering r;
 
     support_tiering_init(&r, *state);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     assert_int_equal(tiering_log_delete(r.t, NULL), 0);
     support_tiering_close(&r);
     assert_int_equal(support_tiering_open(&r, NULL), VARVE_E_NOT_FOUND);
@@ -246,7 +225,7 @@ static void a_configuration_is_kept_in_the_root(void **state)
     const struct index_root *root;
 
     support_tiering_init(&r, *state);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     assert_int_equal(tiering_log_configure(r.t, "a=b\n", 4, &r.policy, NULL), 0);
     assert_int_equal(index_manifest_pin(r.manifest, &pin, &root, NULL), 0);
     assert_int_equal(root->config_size, 4);
@@ -288,9 +267,9 @@ static void orphans_are_collected_by_epoch_and_never_by_age(void **state)
         .dry_run = true, .share_max = 0.5, .found = count_found, .found_ctx = &found};
 
     support_tiering_init(&r, e);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     support_tiering_fill(&r, 4);
-    run_ok(&r, true, true);
+    support_tiering_run_ok(&r, true, true);
     orphan_put(&r, 0, 0);   /* ours, not in the table */
     orphan_put(&r, 500, 0); /* beyond the end */
     orphan_put(&r, 0, 7);   /* of a higher epoch: not ours to judge */
@@ -320,7 +299,7 @@ static void a_large_collection_stops_and_asks(void **state)
     unsigned orphans;
 
     support_tiering_init(&r, *state);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     orphan_put(&r, 0, 0);
     assert_int_equal(tiering_log_collect(r.t, &c, &err), VARVE_E_INVALID);
     assert_non_null(strstr(err.msg, "not referred to"));
@@ -354,7 +333,7 @@ static void collecting_while_uploads_run_spares_them(void **state)
 
     support_tiering_init(&r, *state);
     r.hot_options.segment_bytes = 8 * 1024 * 1024;
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     r.faulty.fault = collect_in_between;
     r.faulty.ctx = &r;
     for (int i = 0; i < 3; i++) {
@@ -362,7 +341,7 @@ static void collecting_while_uploads_run_spares_them(void **state)
         assert_int_equal(hot_set_seal(r.hot, NULL), 0);
     }
     assert_int_equal(support_tiering_append(&r, 7 * 1024 * 1024, 1, true, NULL), 0);
-    run_ok(&r, true, true);
+    support_tiering_run_ok(&r, true, true);
     r.faulty.fault = NULL;
     support_tiering_check(&r);
     support_tiering_deinit(&r);
@@ -388,7 +367,7 @@ static void unfinished_multipart_uploads_are_collected(void **state)
 
     support_tiering_init(&r, e);
     r.hot_options.segment_bytes = 8 * 1024 * 1024;
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     assert_int_equal(support_tiering_append(&r, 7 * 1024 * 1024, 1, true, NULL), 0);
     r.faulty.fault = fail_complete;
     r.faulty.ctx = &calls;
@@ -396,7 +375,7 @@ static void unfinished_multipart_uploads_are_collected(void **state)
     r.faulty.fault = NULL;
     assert_int_equal(tiering_log_collect(r.t, &c, NULL), 0);
     assert_int_equal(c.uploads, 1);
-    run_ok(&r, true, true);
+    support_tiering_run_ok(&r, true, true);
     assert_int_equal(tiering_log_collect(r.t, &c, NULL), 0);
     assert_int_equal(c.uploads, 0);
     support_tiering_check(&r);
@@ -450,7 +429,7 @@ static void any_ten_seconds_of_uploads_are_within_5_percent(void **state)
     r.remote = true;
     assert_int_equal(tiering_rate_new(&e->env, (uint64_t)limit, &r.rate, NULL), 0);
     r.hot_options.segment_bytes = 512 * 1024;
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     while (r.bytes.size < 700000)
         assert_int_equal(support_tiering_append(&r, 3000, 1, true, NULL), 0);
     r.faulty.fault = note_sent;
@@ -500,7 +479,7 @@ static void uploads_are_paced(void **state)
     support_tiering_init(&r, e);
     assert_int_equal(tiering_rate_new(&e->env, limit, &r.rate, NULL), 0);
     r.hot_options.segment_bytes = 6 * 1024 * 1024;
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     while (r.bytes.size < 10u * 1024 * 1024)
         assert_int_equal(support_tiering_append(&r, 60000, 1, true, NULL), 0);
     support_clock_advance_ms(&e->clock, 3600000); /* an idle hour saves up next to nothing */
@@ -549,7 +528,7 @@ static void the_scheduler_uploads_what_is_sealed(void **state)
 
     support_tiering_init(&r, e);
     r.threads = 2;
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     assert_int_equal(tiering_scheduler_new(&e->env, 2, &s, NULL), 0);
     assert_int_equal(tiering_scheduler_add(s, r.t, NULL), 0);
     support_tiering_fill(&r, 3);

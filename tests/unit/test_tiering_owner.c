@@ -12,27 +12,6 @@
 #include "tests/support/file.h"
 #include "tests/support/support_tiering.h"
 
-static void open_ok(struct support_tiering *r)
-{
-    struct varve_error err = {0};
-    int rc = support_tiering_open(r, &err);
-
-    if (rc < 0)
-        print_error("%s\n", err.msg);
-    assert_int_equal(rc, 0);
-}
-
-static void run_ok(struct support_tiering *r)
-{
-    struct tiering_run run = {.seal = true};
-    struct varve_error err = {0};
-    int rc = tiering_log_run(r->t, &run, &err);
-
-    if (rc < 0)
-        print_error("%s\n", err.msg);
-    assert_int_equal(rc, 0);
-}
-
 static struct index_root root_of(struct support_tiering *r)
 {
     struct index_root root;
@@ -58,7 +37,7 @@ static void a_refusal_names_owner_epoch_last_write_and_what_to_do(void **state)
     char id[BASE_ID_TEXT_SIZE];
 
     support_tiering_init(&a, e);
-    open_ok(&a);
+    support_tiering_open_ok(&a);
     support_tiering_init_other(&b, &a, "second");
     assert_int_equal(support_tiering_open(&b, &err), VARVE_E_FENCED);
     base_id_format(&a.store_id, id);
@@ -99,13 +78,13 @@ static int on_root_put(void *ctx, enum cold_op op, const char *key, bool after)
 static void act_upload(struct support_tiering *other)
 {
     support_tiering_fill(other, 1);
-    run_ok(other);
+    support_tiering_run_ok(other, true, false);
 }
 
 static void act_take_over(struct support_tiering *other)
 {
     other->take_over = true;
-    open_ok(other);
+    support_tiering_open_ok(other);
 }
 
 static void a_take_over_goes_on_over_writes_of_the_living_owner(void **state)
@@ -115,12 +94,12 @@ static void a_take_over_goes_on_over_writes_of_the_living_owner(void **state)
     struct meddle m = {.other = &a, .act = act_upload, .times = 5};
 
     support_tiering_init(&a, e);
-    open_ok(&a);
+    support_tiering_open_ok(&a);
     support_tiering_init_other(&b, &a, "second");
     b.take_over = true;
     b.faulty.fault = on_root_put;
     b.faulty.ctx = &m;
-    open_ok(&b);
+    support_tiering_open_ok(&b);
     assert_int_equal(m.times, 0);
     assert_int_equal(tiering_log_epoch(b.t), 1);
     assert_int_equal(root_of(&b).end_offset, a.end); /* nothing that a had committed is lost */
@@ -136,7 +115,7 @@ static void an_owner_that_never_stops_writing_is_not_outrun(void **state)
     struct varve_error err = {0};
 
     support_tiering_init(&a, e);
-    open_ok(&a);
+    support_tiering_open_ok(&a);
     support_tiering_init_other(&b, &a, "second");
     b.take_over = true;
     b.faulty.fault = on_root_put;
@@ -184,7 +163,7 @@ static void a_take_over_whose_reply_was_lost_is_no_defeat(void **state)
     b.take_over = true;
     b.faulty.fault = on_root_put;
     b.faulty.ctx = &m;
-    open_ok(&b);
+    support_tiering_open_ok(&b);
     assert_int_equal(tiering_log_epoch(b.t), 1);
     assert_int_equal(root_of(&b).epoch, 1); /* once */
     support_tiering_deinit(&a);
@@ -237,7 +216,7 @@ static void a_look_is_one_head_and_none_without_appends(void **state)
     struct count c = {0};
 
     support_tiering_init(&a, e);
-    open_ok(&a);
+    support_tiering_open_ok(&a);
     a.faulty.fault = count_requests;
     a.faulty.ctx = &c;
     assert_int_equal(tiering_log_look(a.t, false, NULL), 0);
@@ -248,7 +227,7 @@ static void a_look_is_one_head_and_none_without_appends(void **state)
     assert_int_equal(tiering_log_look(a.t, false, NULL), 0);
     assert_int_equal(c.heads, 2);
     support_tiering_fill(&a, 1);
-    run_ok(&a); /* our own writes are known */
+    support_tiering_run_ok(&a, true, false); /* our own writes are known */
     c = (struct count){0};
     assert_int_equal(tiering_log_look(a.t, false, NULL), 0);
     assert_int_equal(c.heads, 1);
@@ -265,12 +244,12 @@ static void a_look_stops_a_writer_that_uploads_nothing(void **state)
     struct varve_error err = {0};
 
     support_tiering_init(&a, e);
-    open_ok(&a);
+    support_tiering_open_ok(&a);
     assert_int_equal(support_tiering_append(&a, 500, 1, false, NULL), 0);
     assert_int_equal(tiering_log_look(a.t, false, NULL), 0);
     support_tiering_init_other(&b, &a, "second");
     b.take_over = true;
-    open_ok(&b);
+    support_tiering_open_ok(&b);
     assert_int_equal(tiering_log_look(a.t, false, NULL), 0); /* nothing appended: not asked */
     assert_int_equal(support_tiering_append(&a, 500, 1, false, NULL), 0);
     support_logger_expect(e->logger, "taken it over");
@@ -291,7 +270,7 @@ static void a_look_concludes_nothing_from_a_store_that_is_away(void **state)
     struct varve_error err = {0};
 
     support_tiering_init(&a, e);
-    open_ok(&a);
+    support_tiering_open_ok(&a);
     a.faulty.fault = count_requests;
     a.faulty.ctx = &c;
     assert_int_equal(tiering_log_look(a.t, false, &err), VARVE_E_STORE);
@@ -344,7 +323,7 @@ static struct aside aside_of(struct support_tiering *r)
 static void refused_open(struct support_tiering *r)
 {
     r->set_aside = true;
-    open_ok(r);
+    support_tiering_open_ok(r);
     assert_true(tiering_log_fenced(r->t));
     support_tiering_close(r);
     r->set_aside = false;
@@ -357,18 +336,18 @@ static void an_equal_tail_stays(void **state)
     struct hot_range range;
 
     support_tiering_init(&a, e);
-    open_ok(&a);
+    support_tiering_open_ok(&a);
     support_tiering_fill(&a, 2);
-    run_ok(&a);
+    support_tiering_run_ok(&a, true, false);
     support_tiering_close(&a);
     support_tiering_init_other(&b, &a, "second");
     b.take_over = true;
-    open_ok(&b);
+    support_tiering_open_ok(&b);
     support_tiering_close(&b);
     refused_open(&a);
     assert_int_equal(aside_of(&a).files, 0);
     a.take_over = true;
-    open_ok(&a);
+    support_tiering_open_ok(&a);
     hot_set_range(a.hot, &range);
     assert_int_equal(range.end, a.end);
     assert_true(range.floor < a.end); /* the local copies are as good as they were */
@@ -385,19 +364,19 @@ static void a_local_end_that_lies_behind_goes_on_at_n(void **state)
     int64_t n;
 
     support_tiering_init(&a, e);
-    open_ok(&a);
+    support_tiering_open_ok(&a);
     support_tiering_fill(&a, 1);
-    run_ok(&a);
+    support_tiering_run_ok(&a, true, false);
     support_tiering_close(&a);
     support_tiering_init_other(&b, &a, "second");
     b.take_over = true;
-    open_ok(&b);
+    support_tiering_open_ok(&b);
     support_tiering_fill(&b, 2);
-    run_ok(&b);
+    support_tiering_run_ok(&b, true, false);
     n = root_of(&b).end_offset;
     support_tiering_close(&b);
     a.take_over = true;
-    open_ok(&a);
+    support_tiering_open_ok(&a);
     hot_set_range(a.hot, &range);
     assert_int_equal(range.floor, n);
     assert_int_equal(range.end, n);
@@ -415,15 +394,15 @@ static void a_refused_store_sets_its_divergent_tail_aside(void **state)
     int64_t n;
 
     support_tiering_init(&a, e);
-    open_ok(&a);
+    support_tiering_open_ok(&a);
     support_tiering_fill(&a, 1);
-    run_ok(&a);
+    support_tiering_run_ok(&a, true, false);
     n = a.end;
     assert_int_equal(support_tiering_append(&a, 500, 1, false, NULL), 0);
     support_tiering_close(&a);
     support_tiering_init_other(&b, &a, "second");
     b.take_over = true;
-    open_ok(&b);
+    support_tiering_open_ok(&b);
     assert_int_equal(support_tiering_append(&b, 900, 1, false, NULL), 0);
     support_tiering_close(&b);
     assert_int_equal(support_tiering_open(&a, NULL), VARVE_E_FENCED);
@@ -437,7 +416,7 @@ static void a_refused_store_sets_its_divergent_tail_aside(void **state)
     refused_open(&a); /* again: nothing more */
     assert_int_equal(aside_of(&a).files, 1);
     assert_int_equal(support_logger_count(e->logger, BASE_LOG_WARNING, "not part of the log"), 1);
-    open_ok(&b); /* the owner's tail is where it was */
+    support_tiering_open_ok(&b); /* the owner's tail is where it was */
     hot_set_range(b.hot, &range);
     assert_int_equal(range.end, n + 3);
     support_tiering_deinit(&a);
@@ -455,13 +434,13 @@ static void a_second_divergent_tail_leaves_the_first_alone(void **state)
     support_tiering_init_other(&b, &a, "second");
     a.take_over = b.take_over = true;
     for (int i = 0; i < 3; i++) { /* nobody uploads: each tail begins at 0 */
-        open_ok(&a);
+        support_tiering_open_ok(&a);
         assert_int_equal(support_tiering_append(&a, 500 + 100 * (size_t)i, 1, false, NULL), 0);
         support_tiering_close(&a);
-        open_ok(&b);
+        support_tiering_open_ok(&b);
         support_tiering_close(&b);
     }
-    open_ok(&a);
+    support_tiering_open_ok(&a);
     l = aside_of(&a);
     assert_int_equal(l.files, 3);
     for (uint32_t i = 0; i < 3; i++) {
@@ -482,10 +461,10 @@ static void the_guard_looks_by_itself(void **state)
     struct tiering_guard *g;
 
     support_tiering_init(&a, e);
-    open_ok(&a);
+    support_tiering_open_ok(&a);
     support_tiering_init_other(&b, &a, "second");
     b.take_over = true;
-    open_ok(&b);
+    support_tiering_open_ok(&b);
     support_logger_expect(e->logger, "taken it over");
     assert_int_equal(tiering_guard_new(10, &g, NULL), 0);
     assert_int_equal(tiering_guard_add(g, a.t, NULL), 0);

@@ -15,23 +15,6 @@
 #include "tests/support/file.h"
 #include "tests/support/support_tiering.h"
 
-static void open_ok(struct support_tiering *r)
-{
-    struct varve_error err = {0};
-
-    if (support_tiering_open(r, &err) < 0)
-        fail_msg("%s", err.msg);
-}
-
-static void run_ok(struct support_tiering *r)
-{
-    struct tiering_run run = {.seal = true, .evict = true};
-    struct varve_error err = {0};
-
-    if (tiering_log_run(r->t, &run, &err) < 0)
-        fail_msg("%s", err.msg);
-}
-
 static void collect_ok(struct support_tiering *r, unsigned uploads)
 {
     struct tiering_collect c = {.share_max = 1};
@@ -87,7 +70,7 @@ static void kill_after(struct support_tiering *r, struct support_env *e, unsigne
     r->remote = true;
     r->threads = threads;
     r->hot_options.segment_bytes = 64 * 1024;
-    open_ok(r);
+    support_tiering_open_ok(r);
     while (r->bytes.size < 40000)
         assert_int_equal(support_tiering_append(r, 3000, 7, true, NULL), 0);
     r->faulty.fault = after_parts;
@@ -100,7 +83,7 @@ static void killed_and_opened(struct support_tiering *r)
 {
     support_tiering_crash(r);
     r->faulty.fault = NULL;
-    open_ok(r);
+    support_tiering_open_ok(r);
 }
 
 static void an_upload_goes_on_after_a_kill_under_the_same_attempt(void **state)
@@ -117,9 +100,9 @@ static void an_upload_goes_on_after_a_kill_under_the_same_attempt(void **state)
         support_tiering_crash(&r);
         journal = support_file_read(support_tmpdir_path(r.e->dir, "local/uploads"), &size);
         r.faulty.fault = NULL;
-        open_ok(&r);
+        support_tiering_open_ok(&r);
         assert_int_equal(support_tiering_unfinished(&r), 1);
-        run_ok(&r);
+        support_tiering_run_ok(&r, true, true);
         all = (r.bytes.size + SUPPORT_TIERING_PART_BYTES) / SUPPORT_TIERING_PART_BYTES;
         /* 4 are there. With threads the replies of some may have come too late. */
         assert_true(requests(&r, COLD_OP_PART) <= all + 1 - (threads ? 0 : 4));
@@ -145,7 +128,7 @@ static void an_upload_goes_on_in_the_same_process(void **state)
     kill_after(&r, *state, 0, &g);
     assert_int_equal(requests(&r, COLD_OP_PART), 6);
     r.faulty.fault = NULL;
-    run_ok(&r);
+    support_tiering_run_ok(&r, true, true);
     assert_int_equal(requests(&r, COLD_OP_PART), 6 + (40000 + 4096) / 4096 + 1 - 5);
     collect_ok(&r, 0);
     support_tiering_deinit(&r);
@@ -160,7 +143,7 @@ static void an_error_that_does_not_pass_ends_the_upload_at_once(void **state)
     r.faulty.fault = NULL;
     /* The abort was denied too: it is made up for in front of the next upload. */
     assert_int_equal(support_tiering_unfinished(&r), 1);
-    run_ok(&r);
+    support_tiering_run_ok(&r, true, true);
     assert_int_equal(support_tiering_unfinished(&r), 0);
     collect_ok(&r, 0);
     support_tiering_deinit(&r);
@@ -180,7 +163,7 @@ static void parts_that_would_come_out_otherwise_are_not_gone_on_with(void **stat
         else
             r.policy.index_interval_bytes = 2048;
         killed_and_opened(&r);
-        run_ok(&r);
+        support_tiering_run_ok(&r, true, true);
         assert_int_equal(support_logger_count(r.e->logger, -1, "where it was interrupted"), 0);
         assert_int_equal(support_tiering_unfinished(&r), 0);
         collect_ok(&r, 0);
@@ -200,8 +183,8 @@ static void without_its_journal_an_upload_is_begun_again_and_collected(void **st
     support_tiering_crash(&r);
     support_file_write(support_tmpdir_path(r.e->dir, "local/uploads"), "rubbish", 7);
     r.faulty.fault = NULL;
-    open_ok(&r);
-    run_ok(&r);
+    support_tiering_open_ok(&r);
+    support_tiering_run_ok(&r, true, true);
     assert_int_equal(support_tiering_unfinished(&r), 1);
     collect_ok(&r, 1);
     support_tiering_deinit(&r);
@@ -232,7 +215,7 @@ static void a_collection_ends_what_is_left_over_without_a_listing(void **state)
     assert_int_equal(c.uploads, 1);
     assert_int_equal(support_tiering_unfinished(&r), 0);
     r.faulty.fault = NULL;
-    run_ok(&r);
+    support_tiering_run_ok(&r, true, true);
     collect_ok(&r, 0);
     support_tiering_deinit(&r);
 }
@@ -286,7 +269,7 @@ static void how_an_object_goes_depends_on_its_size(void **state)
         support_tiering_init(&r, *state);
         r.remote = true;
         r.threads = 2;
-        open_ok(&r);
+        support_tiering_open_ok(&r);
         while (r.bytes.size < cases[i].bytes)
             assert_int_equal(support_tiering_append(&r, 600, 7, true, NULL), 0);
         puts = requests(&r, COLD_OP_PUT);

@@ -12,27 +12,6 @@
 
 #define DAY INT64_C(86400000)
 
-static void open_ok(struct support_tiering *r)
-{
-    struct varve_error err = {0};
-    int rc = support_tiering_open(r, &err);
-
-    if (rc < 0)
-        print_error("%s\n", err.msg);
-    assert_int_equal(rc, 0);
-}
-
-static void run_ok(struct support_tiering *r, bool seal, bool evict)
-{
-    struct tiering_run run = {.seal = seal, .evict = evict};
-    struct varve_error err = {0};
-    int rc = tiering_log_run(r->t, &run, &err);
-
-    if (rc < 0)
-        print_error("%s\n", err.msg);
-    assert_int_equal(rc, 0);
-}
-
 static void step_ok(struct support_tiering *r)
 {
     int64_t next;
@@ -67,11 +46,11 @@ static void retention_by_time_stops_at_the_first_segment_that_stays(void **state
     int64_t now = e->clock.wall_ms, first;
 
     support_tiering_init(&r, e);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     first = segment_add(&r, now - 10 * DAY);
     segment_add(&r, now + 300 * DAY); /* an outlier far ahead holds what comes after it */
     segment_add(&r, now - 10 * DAY);
-    run_ok(&r, false, true);
+    support_tiering_run_ok(&r, false, true);
     assert_int_equal(root_of(&r).start_offset, 0);
     r.policy.retention_ms = 5 * DAY;
     tiering_log_set_policy(r.t, &r.policy);
@@ -96,7 +75,7 @@ static void retention_is_due_when_the_oldest_comes_of_age(void **state)
 
     support_tiering_init(&r, e);
     r.policy.retention_ms = 10000;
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     segment_add(&r, now);
     assert_int_equal(tiering_log_step(r.t, &next, NULL), 0);
     assert_int_equal(next, now + 10001);
@@ -115,10 +94,10 @@ static void retention_by_bytes_counts_each_byte_once(void **state)
     uint64_t kept = 0;
 
     support_tiering_init(&r, *state);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     for (int i = 0; i < 10; i++)
         segment_add(&r, 1);
-    run_ok(&r, false, false); /* all of it lies in both tiers now */
+    support_tiering_run_ok(&r, false, false); /* all of it lies in both tiers now */
     size_t one = r.batches[0].size;
     r.policy.retention_bytes = (int64_t)(one * 4 + one / 2);
     tiering_log_set_policy(r.t, &r.policy);
@@ -155,7 +134,7 @@ static void retention_never_deletes_what_was_not_uploaded(void **state)
     support_tiering_init(&r, e);
     r.policy.retention_ms = 1000;
     r.policy.retention_bytes = 0;
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     r.faulty.fault = fail_all_puts;
     segment_add(&r, 1);
     segment_add(&r, 1);
@@ -178,7 +157,7 @@ static void retention_that_wins_deletes_what_was_not_uploaded(void **state)
     r.policy.retention_bytes = 3000;
     r.policy.retention_wins = true;
     r.policy.upload_age_warn_ms = -1;
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     for (int i = 0; i < 4; i++)
         segment_add(&r, 1);
     r.faulty.fault = fail_all_puts;
@@ -198,7 +177,7 @@ static void a_trim_below_the_start_does_nothing_and_above_the_end_is_refused(voi
     struct varve_error err = {0};
 
     support_tiering_init(&r, *state);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     segment_add(&r, 1);
     assert_int_equal(tiering_log_trim(r.t, 4, &err), VARVE_E_OUT_OF_RANGE);
     assert_non_null(strstr(err.msg, "orders/0"));
@@ -215,10 +194,10 @@ static void a_trim_inside_the_cold_tier_keeps_the_segment_it_cuts(void **state)
     unsigned orphans;
 
     support_tiering_init(&r, e);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     for (int i = 0; i < 4; i++)
         segment_add(&r, 1);
-    run_ok(&r, false, true);
+    support_tiering_run_ok(&r, false, true);
     assert_int_equal(tiering_log_trim(r.t, 7, NULL), 0);
     assert_int_equal(root_of(&r).start_offset, 7);
     assert_int_equal(root_of(&r).end_offset, 12);
@@ -248,9 +227,9 @@ static void a_trim_beyond_n_moves_n_along(void **state)
     struct hot_range range;
 
     support_tiering_init(&r, e);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     segment_add(&r, 1);
-    run_ok(&r, false, false);
+    support_tiering_run_ok(&r, false, false);
     segment_add(&r, 1);
     segment_add(&r, 1);
     assert_int_equal(tiering_log_trim(r.t, 6, NULL), 0);
@@ -259,14 +238,14 @@ static void a_trim_beyond_n_moves_n_along(void **state)
     hot_set_range(r.hot, &range);
     assert_int_equal(range.floor, 6); /* local segments wholly below are gone */
     support_tiering_check(&r);
-    run_ok(&r, false, false);
+    support_tiering_run_ok(&r, false, false);
     assert_int_equal(root_of(&r).end_offset, 9);
     support_tiering_check(&r);
     support_clock_advance_ms(&e->clock, 60000);
     step_ok(&r);
     assert_int_equal(support_tiering_objects(&r, NULL), 1);
     support_tiering_close(&r);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     support_tiering_check(&r);
     support_tiering_deinit(&r);
 }
@@ -277,14 +256,14 @@ static void a_trim_into_a_segment_that_is_only_local_uploads_it_whole(void **sta
     struct index_entry entry;
 
     support_tiering_init(&r, *state);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     segment_add(&r, 1);
-    run_ok(&r, false, false);
+    support_tiering_run_ok(&r, false, false);
     segment_add(&r, 1);
     segment_add(&r, 1);
     assert_int_equal(tiering_log_trim(r.t, 7, NULL), 0); /* inside the third */
     support_tiering_check(&r);
-    run_ok(&r, false, true);
+    support_tiering_run_ok(&r, false, true);
     assert_int_equal(root_of(&r).start_offset, 7);
     assert_int_equal(root_of(&r).end_offset, 9);
     assert_int_equal(support_tiering_entry(&r, 7, &entry), 0);
@@ -298,18 +277,18 @@ static void a_trim_into_the_active_segment_goes_on_from_there(void **state)
     struct support_tiering r;
 
     support_tiering_init(&r, *state);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     assert_int_equal(support_tiering_append(&r, 500, 1, false, NULL), 0);
     assert_int_equal(support_tiering_append(&r, 500, 1, false, NULL), 0);
     assert_int_equal(tiering_log_trim(r.t, r.end, NULL), 0);
     assert_int_equal(root_of(&r).end_offset, r.end);
     support_tiering_check(&r);
     assert_int_equal(support_tiering_append(&r, 500, 1, false, NULL), 0);
-    run_ok(&r, true, true);
+    support_tiering_run_ok(&r, true, true);
     assert_int_equal(root_of(&r).end_offset, r.end);
     support_tiering_check(&r);
     support_tiering_close(&r);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     support_tiering_check(&r);
     support_tiering_deinit(&r);
 }
@@ -341,12 +320,12 @@ static void uploads_that_a_trim_overtakes_are_discarded(void **state)
     unsigned orphans;
 
     support_tiering_init(&r, *state);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     for (int i = 0; i < 4; i++)
         segment_add(&r, 1);
     r.faulty.fault = trim_in_between;
     r.faulty.ctx = &trimmer;
-    run_ok(&r, false, false);
+    support_tiering_run_ok(&r, false, false);
     assert_int_equal(root_of(&r).start_offset, 6); /* I1 */
     assert_int_equal(root_of(&r).end_offset, 12);
     assert_int_equal(support_tiering_objects(&r, &orphans), 2);
@@ -363,10 +342,10 @@ static void many_objects_are_deleted_in_few_requests(void **state)
     int64_t next;
 
     support_tiering_init(&r, e);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     for (int i = 0; i < 150; i++)
         segment_add(&r, 1);
-    run_ok(&r, false, true);
+    support_tiering_run_ok(&r, false, true);
     assert_int_equal(tiering_log_trim(r.t, r.end, NULL), 0);
     support_clock_advance_ms(&e->clock, 60000);
     cold_store_stats(r.store, &before);

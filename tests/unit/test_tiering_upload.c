@@ -13,27 +13,6 @@
 #include "tests/support/file.h"
 #include "tests/support/support_tiering.h"
 
-static void open_ok(struct support_tiering *r)
-{
-    struct varve_error err = {0};
-    int rc = support_tiering_open(r, &err);
-
-    if (rc < 0)
-        print_error("%s\n", err.msg);
-    assert_int_equal(rc, 0);
-}
-
-static void run_ok(struct support_tiering *r, bool seal, bool evict)
-{
-    struct tiering_run run = {.seal = seal, .evict = evict};
-    struct varve_error err = {0};
-    int rc = tiering_log_run(r->t, &run, &err);
-
-    if (rc < 0)
-        print_error("%s\n", err.msg);
-    assert_int_equal(rc, 0);
-}
-
 static int64_t committed(struct support_tiering *r)
 {
     struct index_root root;
@@ -51,7 +30,7 @@ static void round_trip(struct support_env *e, unsigned threads)
 
     support_tiering_init(&r, e);
     r.threads = threads;
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     support_tiering_fill(&r, 5);
     assert_int_equal(tiering_log_run(r.t, &run, NULL), 0);
     assert_true(run.uploaded_segments >= 5);
@@ -72,7 +51,7 @@ static void round_trip(struct support_env *e, unsigned threads)
     assert_int_equal(stats.requests[COLD_OP_PUT], run.uploaded_segments + 1);
     assert_int_equal(stats.requests[COLD_OP_HEAD], 0);
     support_tiering_close(&r);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     support_tiering_check(&r);
     support_tiering_deinit(&r);
 }
@@ -98,9 +77,9 @@ static void a_reader_finds_everything_in_the_cold_tier_without_fetching_a_table(
     int rc;
 
     support_tiering_init(&r, *state);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     support_tiering_fill(&r, 3);
-    run_ok(&r, true, true);
+    support_tiering_run_ok(&r, true, true);
     support_tiering_root(&r, &root);
     source.log_id = root.log_id;
     assert_int_equal(cold_reader_new(r.fetch, r.manifest, &source, &reader, NULL), 0);
@@ -131,7 +110,7 @@ static void many_segments_are_committed_in_one_root_write(void **state)
 
     support_tiering_init(&r, *state);
     r.threads = 2;
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     support_tiering_fill(&r, 60);
     r.faulty.root_puts = 0;
     assert_int_equal(support_tiering_step(&r), 0);
@@ -139,7 +118,7 @@ static void many_segments_are_committed_in_one_root_write(void **state)
     assert_int_equal(r.events[TIERING_UPLOADED], 60);
     support_tiering_fill(&r, 70);
     r.faulty.root_puts = 0;
-    run_ok(&r, false, false);
+    support_tiering_run_ok(&r, false, false);
     assert_int_equal(r.faulty.root_puts, 2); /* at most 64 a write */
     assert_int_equal(r.events[TIERING_UPLOADED], 130);
     support_tiering_check(&r);
@@ -151,12 +130,12 @@ static void the_active_segment_is_not_uploaded(void **state)
     struct support_tiering r;
 
     support_tiering_init(&r, *state);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     assert_int_equal(support_tiering_append(&r, 100, 1, false, NULL), 0);
-    run_ok(&r, false, false);
+    support_tiering_run_ok(&r, false, false);
     assert_int_equal(committed(&r), 0);
     assert_int_equal(r.faulty.root_puts, 0);
-    run_ok(&r, true, false);
+    support_tiering_run_ok(&r, true, false);
     assert_int_equal(committed(&r), r.end);
     support_tiering_deinit(&r);
 }
@@ -170,10 +149,10 @@ static void large_segments_go_by_multipart(struct support_env *e, unsigned threa
     r.threads = threads;
     r.hot_options.segment_bytes = 13 * 1024 * 1024;
     r.policy.block_bytes = 1024 * 1024;
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     while (r.bytes.size < 12u * 1024 * 1024)
         assert_int_equal(support_tiering_append(&r, 60000, 7, true, NULL), 0);
-    run_ok(&r, true, true);
+    support_tiering_run_ok(&r, true, true);
     cold_store_stats(r.store, &stats);
     assert_int_equal(stats.requests[COLD_OP_PART], 3);
     assert_int_equal(committed(&r), r.end);
@@ -202,11 +181,11 @@ static void a_batch_larger_than_a_block_is_a_block_of_its_own(void **state)
     support_tiering_init(&r, *state);
     r.threads = 2;
     r.hot_options.segment_bytes = 1024 * 1024;
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     assert_int_equal(support_tiering_append(&r, 200, 5, true, NULL), 0);
     assert_int_equal(support_tiering_append(&r, 300000, 9, true, NULL), 0);
     assert_int_equal(support_tiering_append(&r, 200, 3, true, NULL), 0);
-    run_ok(&r, true, true);
+    support_tiering_run_ok(&r, true, true);
     support_tiering_check(&r);
     support_tiering_root(&r, &root);
     source.log_id = root.log_id;
@@ -258,7 +237,7 @@ static void a_failed_upload_is_tried_again_and_nothing_is_skipped(void **state)
     int64_t next = 0;
 
     support_tiering_init(&r, e);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     r.faulty.fault = fail_segment_puts;
     r.faulty.ctx = &failing;
     support_tiering_fill(&r, 4);
@@ -294,7 +273,7 @@ static void no_request_is_made_before_the_backoff_is_over(void **state)
     int64_t next;
 
     support_tiering_init(&r, e);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     r.faulty.fault = fail_segment_puts;
     r.faulty.ctx = &failing;
     support_tiering_fill(&r, 1);
@@ -317,7 +296,7 @@ static void a_hole_in_what_was_uploaded_is_never_committed(void **state)
 
     support_tiering_init(&r, e);
     r.threads = 2; /* the third may be on its way when the second fails */
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     r.faulty.fault = fail_segment_puts;
     r.faulty.ctx = &failing;
     support_tiering_fill(&r, 4);
@@ -340,7 +319,7 @@ static void a_lost_reply_to_a_put_costs_an_orphan_and_no_data(void **state)
     unsigned orphans;
 
     support_tiering_init(&r, e);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     r.faulty.fault = fail_segment_puts;
     r.faulty.ctx = &failing;
     support_tiering_fill(&r, 2);
@@ -378,7 +357,7 @@ static void a_lost_reply_to_the_root_write_is_not_a_defeat(void **state)
     unsigned left = 2;
 
     support_tiering_init(&r, e);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     r.faulty.fault = lose_root_reply;
     r.faulty.ctx = &left;
     support_tiering_fill(&r, 3);
@@ -409,7 +388,7 @@ static void a_damaged_segment_stalls_the_log_and_is_named(void **state)
     char path[512];
 
     support_tiering_init(&r, e);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     support_tiering_fill(&r, 3);
     assert_int_equal(hot_segment_find(r.hot, 0, false, &segment, NULL), 0);
     assert_int_equal(hot_segment_info(segment, &info, NULL), 0);
@@ -439,7 +418,7 @@ static void the_watchdog_reports_segments_that_wait_too_long(void **state)
     struct tiering_status status;
 
     support_tiering_init(&r, e);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     r.faulty.fault = fail_segment_puts;
     r.faulty.ctx = &failing;
     support_tiering_fill(&r, 1);
@@ -471,7 +450,7 @@ static void eviction_goes_by_the_clock_of_the_append(void **state)
 
     support_tiering_init(&r, e);
     r.policy.local_retention_ms = 1000;
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     /* records of long ago, appended now: a backfill stays for its time */
     while (r.events[TIERING_SEALED] == 0) {
         assert_int_equal(support_tiering_append(&r, 1500, 1000, false, NULL), 0);
@@ -499,7 +478,7 @@ static void eviction_by_bytes_keeps_at_least_that_much(void **state)
 
     support_tiering_init(&r, *state);
     r.policy.local_retention_bytes = 40000;
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     support_tiering_fill(&r, 10);
     assert_int_equal(support_tiering_step(&r), 0);
     hot_set_range(r.hot, &range);
@@ -518,7 +497,7 @@ static void nothing_is_evicted_before_it_is_committed(void **state)
     support_tiering_init(&r, *state);
     r.policy.local_retention_ms = 0;
     r.policy.local_retention_bytes = 0;
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     r.faulty.fault = fail_segment_puts;
     r.faulty.ctx = &failing;
     support_tiering_fill(&r, 3);
@@ -537,18 +516,18 @@ static void a_pinned_segment_stays_and_goes_later(void **state)
     struct hot_range range;
 
     support_tiering_init(&r, *state);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     support_tiering_fill(&r, 3);
     assert_int_equal(hot_segment_find(r.hot, 0, false, &segment, NULL), 0);
     assert_int_equal(hot_segment_info(segment, &info, NULL), 0);
     hot_segment_unref(segment);
     assert_int_equal(hot_segment_find(r.hot, info.end_offset, true, &segment, NULL), 0);
-    run_ok(&r, true, true);
+    support_tiering_run_ok(&r, true, true);
     hot_set_range(r.hot, &range);
     assert_int_equal(range.floor, info.end_offset);
     assert_int_equal(r.events[TIERING_EVICTED], 1);
     hot_segment_unref(segment);
-    run_ok(&r, true, true);
+    support_tiering_run_ok(&r, true, true);
     hot_set_range(r.hot, &range);
     assert_int_equal(range.floor, r.end);
     support_tiering_deinit(&r);
@@ -563,10 +542,10 @@ static void objects_before_the_root_and_the_root_before_unlinking(void **state)
     size_t i;
 
     support_tiering_init(&r, e);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     support_tiering_fill(&r, 1);
     support_io_reset(e->io);
-    run_ok(&r, false, true);
+    support_tiering_run_ok(&r, false, true);
     synced = support_io_trace_find(e->io, 0, SUPPORT_IO_FDATASYNC, "/hot/", NULL);
     object = support_io_trace_find(e->io, 0, SUPPORT_IO_LINK, ".zst", NULL);
     if (!object)
@@ -600,9 +579,9 @@ static void a_damaged_object_is_replaced_from_the_hot_copy(void **state)
 
     support_tiering_init(&r, e);
     r.threads = 2;
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     support_tiering_fill(&r, 3);
-    run_ok(&r, false, false);
+    support_tiering_run_ok(&r, false, false);
     assert_int_equal(support_tiering_entry(&r, 0, &before), 0);
     assert_int_equal(support_tiering_entry(&r, before.end_offset, &before), 0);
     assert_int_equal(tiering_log_replace(r.t, before.base_offset, NULL), 0);
@@ -615,7 +594,7 @@ static void a_damaged_object_is_replaced_from_the_hot_copy(void **state)
     assert_int_equal(collect.orphans, 1);
     support_tiering_check(&r);
     assert_int_equal(tiering_log_replace(r.t, before.base_offset + 1, NULL), VARVE_E_NOT_FOUND);
-    run_ok(&r, true, true);
+    support_tiering_run_ok(&r, true, true);
     assert_int_equal(tiering_log_replace(r.t, before.base_offset, NULL), VARVE_E_NOT_FOUND);
     support_tiering_deinit(&r);
 }
@@ -683,7 +662,7 @@ static int run_on_disk(struct support_env *e, struct shared_disk *d, int room, i
     int rc;
 
     support_tiering_init(&r, e);
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     support_tiering_fill(&r, 6);
     *d = (struct shared_disk){.r = &r, .held = held};
     hot_set_range(r.hot, &range);
@@ -781,7 +760,7 @@ static void an_object_stored_behind_one_that_found_no_room_gives_its_room_back(v
     base_cond_init(&race.changed);
     support_tiering_init(&r, *state);
     r.threads = 2;
-    open_ok(&r);
+    support_tiering_open_ok(&r);
     r.faulty.fault = second_is_faster;
     r.faulty.ctx = &race;
     support_tiering_fill(&r, 4);
