@@ -231,8 +231,12 @@ int cold_s3_trial(void *self, const char *key, enum cold_trial trial, bool *ret,
     struct cold_s3 *s = self;
     struct iovec body = {.iov_base = text, .iov_len = sizeof(text) - 1};
     char full[COLD_S3_KEY_SIZE];
-    struct s3_call call = {
-        .method = "PUT", .key = full, .body = &body, .body_count = 1, .size_max = 65536};
+    struct s3_call call = {.method = "PUT",
+                           .key = full,
+                           .body = &body,
+                           .body_count = 1,
+                           .size_max = 65536,
+                           .is_damaged = true};
     int rc = cold_s3_key(s, "put", key, full, err);
 
     if (rc == 0)

@@ -67,6 +67,7 @@ struct s3_call {
     bool is_object;    /* that body is an object: above size_max it is VARVE_E_TOO_LARGE */
     bool may_hedge;    /* a second request may be sent beside a slow one */
     bool checks_error; /* a 200 may hold an <Error> document */
+    bool is_damaged; /* sent to be refused: that its body is not what was promised is the answer */
     int priority;
     void (*done)(struct s3_call *call);
     void *ctx;

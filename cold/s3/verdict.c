@@ -201,7 +201,7 @@ static enum s3_verdict judge_class(struct s3_call *call, const struct s3_http_re
         return judge_region(call);
     case S3_CHECKSUM:
         describe(call, VARVE_E_CORRUPT, true, "the body arrived changed");
-        return fail(call, S3_VERDICT_AGAIN);
+        return fail(call, call->is_damaged ? S3_VERDICT_DONE : S3_VERDICT_AGAIN);
     case S3_SLOW_DOWN:
         describe(call, VARVE_E_STORE, true, "the store asks for fewer requests");
         return fail(call, S3_VERDICT_SLOWER);

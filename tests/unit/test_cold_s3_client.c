@@ -378,6 +378,24 @@ static void a_change_denied_in_passing_is_tried_again(void **state)
     assert_int_equal(s3_client_call(client, &call, &err), VARVE_E_DENIED);
 }
 
+/* The prober waited seconds for a store to change its mind about bodies made wrong for it. */
+static void a_body_refused_for_its_checksum_is_sent_again_unless_it_was_made_wrong(void **state)
+{
+    struct s3_call call = put_call(), wrong = put_call();
+    struct varve_error err;
+
+    (void)state;
+    answer(400, "BadDigest");
+    well();
+    assert_int_equal(s3_client_call(client, &call, &err), 0);
+    assert_int_equal(call.requests, 2);
+    wrong.is_damaged = true;
+    answer(400, "BadDigest");
+    assert_int_equal(s3_client_call(client, &wrong, &err), VARVE_E_CORRUPT);
+    assert_int_equal(wrong.requests, 1);
+    assert_true(wrong.answered);
+}
+
 static void a_refused_certificate_is_no_matter_of_patience(void **state)
 {
     struct s3_call call = put_call();
@@ -682,6 +700,7 @@ int main(void)
         CASE(what_may_pass_is_tried_again_and_remembered_as_uncertain),
         CASE(what_will_not_pass_is_said_at_once),
         CASE(a_change_denied_in_passing_is_tried_again),
+        CASE(a_body_refused_for_its_checksum_is_sent_again_unless_it_was_made_wrong),
         CASE(a_refused_certificate_is_no_matter_of_patience),
         CASE(a_store_never_reached_is_given_up_soon_and_one_known_later),
         CASE(the_clock_is_corrected_once),
