@@ -116,6 +116,14 @@ class S3:
         self.take(self.server.up())
         assert self.endpoint == before, "the port of %s was taken while it was away" % self.name
 
+    def end_gateway(self, number=signal.SIGTERM):
+        """Ends what listens, by that signal; the data survive it on every server. start_gateway() starts it again."""
+        self.signal(number)
+        self.stop()
+
+    def start_gateway(self):
+        self.start()
+
     def pause(self):
         """It keeps its connections and answers nothing, until resume()."""
         self.signal(signal.SIGSTOP)
@@ -177,6 +185,12 @@ class MinioS3(S3):
 
 
 class RgwS3(S3):
+    def end_gateway(self, number=signal.SIGTERM):
+        self.server.end_gateway(number)
+
+    def start_gateway(self):
+        self.server.start_gateway()
+
     def admin(self, *args):
         """Runs radosgw-admin; returns its decoded answer."""
         return json.loads(self.server.admin(*args))

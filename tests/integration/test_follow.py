@@ -7,6 +7,7 @@ import struct
 import threading
 import time
 
+import coldtier
 from varvetest import *
 
 ROUNDS = 10 if QUICK else 40
@@ -14,7 +15,7 @@ ROUNDS = 10 if QUICK else 40
 
 def test_a_follower_sees_every_record_once_in_order(d):
     store = os.path.join(d, "s")
-    silent("init", store)
+    coldtier.init(store)
     lines = [b"%d %s\n" % (i, b"x" * (i % 97)) for i in range(ROUNDS * 500)]
     silent("append", store, "a", "-o", "segment.bytes=16KiB", stdin=b"".join(lines[:500]))
     silent("tier", store, "a", "--seal", "--evict")
@@ -138,4 +139,5 @@ def test_an_interrupted_append_keeps_whole_lines_and_closes(d):
     run("verify", store, "--deep")
 
 
-main()
+if __name__ == "__main__":
+    main()

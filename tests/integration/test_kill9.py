@@ -10,6 +10,7 @@ import re
 import threading
 import time
 
+import coldtier
 from varvetest import *
 
 KILLS = int(os.environ.get("VARVE_KILLS", "25"))
@@ -69,7 +70,7 @@ def run_until_killed(store, first, seconds, wait_for_one):
 
 def test_nothing_acknowledged_is_lost(d):
     store = os.path.join(d, "s")
-    silent("init", store)
+    coldtier.init(store)
     rng = random.Random(9)
     end, acknowledged_in_all = 0, 0
     for round_ in range(KILLS):
@@ -157,4 +158,5 @@ def test_no_offset_is_printed_before_the_sync_that_covers_it(d):
     assert len(created) > 1, "no segment was rolled"
 
 
-main()
+if __name__ == "__main__":
+    main()

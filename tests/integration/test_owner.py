@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """One writer: races of whole processes for a log, being replaced, what becomes of the loser's tail.
 
-VARVE_TEST_COLD_URL puts the cold tier elsewhere (s3://bucket/prefix?endpoint=...&path_style=1); every test makes
-a prefix of its own below it. VARVE_RACES: rounds of each race, 100 unless set.
+VARVE_RACES: rounds of each race, 100 unless set.
 """
 
 import random
@@ -10,27 +9,17 @@ import re
 import selectors
 import signal
 import time
-from urllib.parse import urlsplit, urlunsplit
 
+import coldtier
 from varvetest import *
 
 RACES = int(os.environ.get("VARVE_RACES", "10" if QUICK else "100"))
 CHECK_MS = 200
 
 
-def cold_url(d):
-    """A cold tier that nobody has used."""
-    base = os.environ.get("VARVE_TEST_COLD_URL")
-    if not base:
-        return os.path.join(d, "cold-%08x" % random.getrandbits(32))
-    parts = urlsplit(base)
-    path = "%s/owner-%d-%016x" % (parts.path.rstrip("/"), os.getpid(), random.getrandbits(64))
-    return urlunsplit(parts._replace(path=path))
-
-
 def stores(d, count, *options):
     """Stores on one cold tier: the first makes it, the others adopt it."""
-    url, made = cold_url(d), []
+    url, made = coldtier.new(d).url, []
     for i in range(count):
         made.append(os.path.join(d, "s%d-%08x" % (i, random.getrandbits(32))))
         run("init", made[-1], "--cold", url, *(["--adopt"] if i else []), *options)
@@ -129,7 +118,7 @@ class Appender:
 
 def test_of_two_that_claim_a_cold_tier_one_gets_it(d):
     for i in range(max(RACES // 5, 2)):
-        url = cold_url(d)
+        url = coldtier.new(d).url
         ended = race(d, *(["init", os.path.join(d, "i%d-%d" % (i, k)), "--cold", url] for k in range(2)))
         judge(ended, FAILURE, "belongs to another store")
 
@@ -179,21 +168,14 @@ def test_of_two_that_take_over_one_stays_the_owner(d):
         assert read(owners[0], log) == b"first\nmore\n"
 
 
-def faulty(url, faults, seed):
-    """The same cold tier behind a driver that makes things fail."""
-    if "://" not in url:
-        url = "file://" + os.path.abspath(url)
-    return "faulty+%s%sfaults=%s&seed=%d" % (url, "&" if "?" in url else "?", faults, seed)
-
-
 def test_lost_replies_fence_nobody(d):
     """I7: the write happened and its answer never came, or came as a lost condition against oneself."""
     for i in range(max(RACES // 10, 3)):
-        url, made = cold_url(d), []
+        cold, made = coldtier.new(d), []
         for k in range(2):
             made.append(os.path.join(d, "f%d-%d" % (i, k)))
             run("init", made[k], "-o", "lease.ms=500", *(["--adopt"] if k else []), "--cold",
-                faulty(url, "put(*/root):lost@1/3,put(*/root):twice@1/3,put(leases/*):lost@1/3,put(leases/*):twice@1/3",
+                coldtier.faulty(cold, "put(*/root):lost@1/3,put(*/root):twice@1/3,put(leases/*):lost@1/3,put(leases/*):twice@1/3",
                        100 * i + k))
         ended = race(d, *(["append", s, "web", "--print-offsets"] for s in made))
         owner = judge(ended, BUSY, "owned by another store")
@@ -379,7 +361,7 @@ def test_a_killed_holder_starts_again_at_once_and_is_waited_for_by_others(d):
 
 
 def test_a_holder_whose_store_is_away_blocks_and_goes_on(d):
-    if os.environ.get("VARVE_TEST_COLD_URL"):
+    if coldtier.on_server():
         raise Skip("it moves the cold tier's directory away")
     s = os.path.join(d, "s")
     run("init", s, "-o", "lease.ms=600")
@@ -422,4 +404,5 @@ def test_settings_of_a_store_are_shown_and_changed(d):
     run("config", s, "web", "flush.ms=7")  # a log's, still
 
 
-main()
+if __name__ == "__main__":
+    main()

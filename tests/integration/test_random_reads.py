@@ -3,6 +3,7 @@
 
 import random
 
+import coldtier
 from varvetest import *
 
 COUNT = 1000 if QUICK else 10000
@@ -31,7 +32,7 @@ def test_random_reads_of_half_evicted_logs_equal_those_of_an_untiered_copy(d):
     tiered, plain = os.path.join(d, "tiered"), os.path.join(d, "plain")
     first, second = records(20000, 1), records(20000, 2)
     for store, size in ((tiered, "256KiB"), (plain, "256MiB")):
-        silent("init", store)
+        coldtier.init(store)
         silent("append", store, "a", "--format", "envelope", "-o", "segment.bytes=" + size, stdin=first)
     silent("tier", tiered, "--seal", "--evict")
     for store in (tiered, plain):
@@ -51,4 +52,5 @@ def test_random_reads_of_half_evicted_logs_equal_those_of_an_untiered_copy(d):
     compare(d)
 
 
-main()
+if __name__ == "__main__":
+    main()

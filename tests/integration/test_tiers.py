@@ -6,25 +6,26 @@ import shutil
 import subprocess
 import time
 
+import coldtier
 from make_log import make
 from varvetest import *
 
 
 def tiered(d, kind, lines, *options, log="web"):
-    """A store with one log of `kind`, all of it cold. Returns (store, input)."""
+    """A store with one log of `kind`, all of it cold. Returns (store, its cold tier, input)."""
     store, data = os.path.join(d, "s"), make(kind, lines)
     source = os.path.join(d, "input")
     with open(source, "wb") as f:
         f.write(data)
     how = ["--time-format", "apache"] if kind == "apache" else ["--format", "jsonl"]
-    silent("init", store)
+    cold = coldtier.init(store)
     silent("append", store, log, source, *how, *options)
     silent("tier", store, "--seal", "--evict")
-    return store, data
+    return store, cold, data
 
 
 def test_an_access_log_comes_back_from_the_cold_tier(d):
-    store, data = tiered(d, "apache", 10000)
+    store, cold, data = tiered(d, "apache", 10000)
     assert read(store, "web") == data
     info = ls(store, "web")
     assert info["hot_bytes"] == 0 and info["cold_end"] == info["end_offset"] == 10000
@@ -34,7 +35,7 @@ def test_an_access_log_comes_back_from_the_cold_tier(d):
 
 
 def test_json_lines_come_back_and_have_their_times(d):
-    store, data = tiered(d, "jsonl", 2000)
+    store, cold, data = tiered(d, "jsonl", 2000)
     assert read(store, "web") == data
     for line in (0, 999, 1999):
         text = data.splitlines()[line]
@@ -46,13 +47,11 @@ def test_json_lines_come_back_and_have_their_times(d):
 
 
 def test_without_the_cold_directory_reading_fails_retriably_and_works_when_it_is_back(d):
-    store, data = tiered(d, "apache", 3000)
-    cold = os.path.join(store, "cold")
-    shutil.move(cold, cold + ".away")
-    empty_cache(store)
-    out, err = run("read", store, "web", expect=RETRIABLE)
-    assert out == b"" and "run it again" in err
-    shutil.move(cold + ".away", cold)
+    store, cold, data = tiered(d, "apache", 3000)
+    with cold.away():
+        empty_cache(store)
+        out, err = run("read", store, "web", expect=RETRIABLE)
+        assert out == b"" and "run it again" in err
     assert read(store, "web") == data
 
 
@@ -67,7 +66,7 @@ def test_a_cold_tier_elsewhere_holds_the_objects(d):
 
 
 def test_an_adopted_log_is_read_before_anything_of_it_is_local(d):
-    one, two, cold = os.path.join(d, "one"), os.path.join(d, "two"), "file://" + os.path.join(d, "cold")
+    one, two, cold = os.path.join(d, "one"), os.path.join(d, "two"), coldtier.new(d).url
     silent("init", one, "--cold", cold)
     silent("append", one, "a", stdin=b"one\ntwo\n")
     silent("tier", one, "--seal")
@@ -77,31 +76,38 @@ def test_an_adopted_log_is_read_before_anything_of_it_is_local(d):
     assert read(two, "a", "--from", "end") == b""
 
 
+def fetched(cold, d):
+    """Copies of all segment objects; their paths, in offset order."""
+    paths = [os.path.join(d, os.path.basename(key)) for key in cold.keys(".zst")]
+    for key, path in zip(cold.keys(".zst"), paths):
+        with open(path, "wb") as f:
+            f.write(cold.get(key))
+    return paths
+
+
 def test_objects_are_zst_files_whose_content_is_the_segments(d):
     need("zstd")
     store, source = os.path.join(d, "s"), os.path.join(d, "input")
     with open(source, "wb") as f:
         f.write(make("apache", 10000))
-    silent("init", store)
+    cold = coldtier.init(store)
     silent("append", store, "web", source, "--time-format", "apache", "-o", "segment.bytes=65536")
     silent("tier", store, "--seal")
     segments = b"".join(open(p, "rb").read() for p in hot_segments(store, "web"))
-    keep = b""
     silent("tier", store, "--seal", "--evict")
-    found = objects(store)
+    found = fetched(cold, d)
     assert len(found) > 20
     for path in found:
         subprocess.run(["zstd", "-lq", path], check=True, capture_output=True)
-        keep += subprocess.run(["zstd", "-dc", path], check=True, capture_output=True).stdout
-    assert keep == segments
+    assert subprocess.run(["zstd", "-dc", *found], check=True, capture_output=True).stdout == segments
     assert not hot_segments(store, "web")
 
 
 def test_objects_have_a_frame_for_every_two_mebibytes_at_least(d):
     need("zstd")
-    store, data = tiered(d, "apache", 50000)
+    store, cold, data = tiered(d, "apache", 50000)
     assert len(data) > 6 << 20
-    for path in objects(store):
+    for path in fetched(cold, d):
         text = subprocess.run(["zstd", "-lv", path], check=True, capture_output=True, text=True).stdout
         values = dict(l.split(":", 1) for l in text.splitlines() if ":" in l)
         frames = int(next(v for k, v in values.items() if "Zstandard Frames" in k))
@@ -110,7 +116,7 @@ def test_objects_have_a_frame_for_every_two_mebibytes_at_least(d):
 
 
 def test_one_read_crosses_the_border_of_the_tiers(d):
-    store, data = tiered(d, "apache", 5000, "-o", "segment.bytes=65536")
+    store, cold, data = tiered(d, "apache", 5000, "-o", "segment.bytes=65536")
     more = make("apache", 5000, seed=2)
     silent("append", store, "web", "--time-format", "apache", stdin=more)
     info = ls(store, "web")
@@ -125,11 +131,13 @@ def test_one_read_crosses_the_border_of_the_tiers(d):
 
 
 def test_a_random_cold_read_is_one_request_of_one_block(d):
-    store, _ = tiered(d, "apache", 50000)
+    store, cold, _ = tiered(d, "apache", 50000)
     largest = 1 << 20
     for offset in (0, 17, 25000, 49999):
         empty_cache_blocks(store)
+        before = coldtier.gets()
         _, err = run("read", store, "web", "--from", offset, "-n", 1, "--stats", "--json")
+        assert before is None or coldtier.gets() - before == 1
         s = stats(err)
         assert s["cold_get_requests"] == 1, s
         assert s["cold_bytes_received"] <= largest, s
@@ -147,7 +155,7 @@ def test_a_random_cold_read_is_one_read_of_the_object_by_strace(d):
     need("strace")
     if QUICK:
         raise Skip("strace and sanitizers do not go together")
-    store, _ = tiered(d, "apache", 50000)
+    store, cold, _ = tiered(d, "apache", 50000)
     empty_cache_blocks(store)
     trace = os.path.join(d, "trace")
     probe = subprocess.run(["strace", "-o", trace, "true"], capture_output=True)
@@ -160,17 +168,16 @@ def test_a_random_cold_read_is_one_read_of_the_object_by_strace(d):
 
 
 def test_a_reader_from_the_bucket_url_needs_no_store(d):
-    store, data = tiered(d, "apache", 2000)
-    url = "file://" + os.path.join(store, "cold")
-    assert read(url, "web") == data
-    assert ls(url)["logs"][0]["end_offset"] == 2000
-    assert ls(url, "web")["hot_bytes"] == 0
-    run("verify", url, "--deep")
-    refused(FAILURE, "append", url, "web", stdin=b"no\n")
+    store, cold, data = tiered(d, "apache", 2000)
+    assert read(cold.url, "web") == data
+    assert ls(cold.url)["logs"][0]["end_offset"] == 2000
+    assert ls(cold.url, "web")["hot_bytes"] == 0
+    run("verify", cold.url, "--deep")
+    refused(FAILURE, "append", cold.url, "web", stdin=b"no\n")
 
 
 def test_a_trim_moves_the_start_and_what_is_left_stays(d):
-    store, data = tiered(d, "apache", 5000, "-o", "segment.bytes=65536")
+    store, cold, data = tiered(d, "apache", 5000, "-o", "segment.bytes=65536")
     lines = data.splitlines(keepends=True)
     silent("trim", store, "web", "--before", 1234)
     assert ls(store, "web")["start_offset"] == 1234
@@ -187,7 +194,7 @@ def test_a_trim_moves_the_start_and_what_is_left_stays(d):
 
 
 def test_verify_is_clean_all_along(d):
-    store, _ = tiered(d, "apache", 5000, "-o", "segment.bytes=65536")
+    store, cold, _ = tiered(d, "apache", 5000, "-o", "segment.bytes=65536")
     run("verify", store)
     run("verify", store, "--deep")
     out = json.loads(run("verify", store, "web", "--deep", "--json")[0])
@@ -196,25 +203,24 @@ def test_verify_is_clean_all_along(d):
 
 
 def test_orphans_of_a_killed_upload_are_counted_and_removed_by_repair(d):
-    store, data = tiered(d, "apache", 5000, "-o", "segment.bytes=65536")
-    found = objects(store)
-    name = os.path.basename(found[3])
-    orphan = os.path.join(os.path.dirname(found[3]), name[:-36] + "0123456789abcdef0123456789abcdef.zst")
-    shutil.copy(found[3], orphan)
+    store, cold, data = tiered(d, "apache", 5000, "-o", "segment.bytes=65536")
+    found = cold.keys(".zst")
+    orphan = found[3][:-36] + "0123456789abcdef0123456789abcdef.zst"
+    cold.put(orphan, cold.get(found[3]))
     assert b": clean, 1 orphan (-v lists them)" in run("verify", store)[0]
     assert os.path.basename(orphan).encode() in run("verify", store, "-v")[0]
     run("verify", store, "--repair")
-    assert objects(store) == found
+    assert cold.keys(".zst") == found
     assert run("verify", store)[0].endswith(b"clean\n")
     assert read(store, "web") == data
 
 
 def test_a_deleted_log_is_gone_and_can_be_made_anew(d):
-    store, _ = tiered(d, "apache", 2000, "-o", "file.delete.delay.ms=0")
+    store, cold, _ = tiered(d, "apache", 2000, "-o", "file.delete.delay.ms=0")
     silent("delete", store, "web")
     refused(NOT_FOUND, "read", store, "web", naming="web")
     assert ls(store)["logs"] == []
-    assert not objects(store)
+    assert not cold.keys(".zst")
     silent("append", store, "web", stdin=b"new\n")
     assert read(store, "web") == b"new\n"
 
@@ -235,7 +241,7 @@ def test_options_are_shown_and_changed(d):
 
 def test_full_segments_are_uploaded_while_the_writer_goes_on(d):
     store = os.path.join(d, "s")
-    silent("init", store)
+    coldtier.init(store)
     silent("create", store, "web", "-o", "segment.bytes=4096")
     writer = start("append", store, "web", "--print-offsets", bufsize=0)
     ends = set()
@@ -251,4 +257,5 @@ def test_full_segments_are_uploaded_while_the_writer_goes_on(d):
     assert writer.returncode == 0 and len(ends) == 4 and max(ends) >= 76, ends
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -134,4 +134,5 @@ def test_a_limit_of_20_MB_a_second_holds_within_5_percent(d):
     assert rate > 20e6 * 0.80, rate
 
 
-main()
+if __name__ == "__main__":
+    main()

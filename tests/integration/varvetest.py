@@ -124,12 +124,16 @@ def need(command):
 def main():
     """Runs every test_ function of the calling script, or those named on its command line."""
     module = sys.modules["__main__"]
-    names = sys.argv[1:] or [n for n in vars(module) if n.startswith("test_")]
+    run_tests({n: getattr(module, n) for n in sys.argv[1:] or vars(module) if n.startswith("test_")})
+
+
+def run_tests(tests):
+    """Runs functions by their names, each with a scratch directory, and says what came of it."""
     failed, skipped = [], 0
-    for name in names:
+    for name, function in tests.items():
         scratch = tempfile.mkdtemp(prefix="varve-")
         try:
-            getattr(module, name)(scratch)
+            function(scratch)
             print("ok", name, flush=True)
         except Skip as why:
             skipped += 1
@@ -142,5 +146,5 @@ def main():
             shutil.rmtree(scratch, ignore_errors=True)
     if failed:
         sys.exit("failed: " + " ".join(failed))
-    if skipped == len(names):
+    if skipped == len(tests):
         sys.exit(77)

@@ -207,6 +207,15 @@ class Server:
             with open(self.path("pids"), "a", encoding="utf-8") as f:
                 f.write("%d %d %s\n" % (child.pid, start, name))
 
+    def end_process(self, name, number):
+        """Ends one process that this object has started, by that signal."""
+        child = self.children.pop(name)
+        child.send_signal(number)
+        child.wait(timeout=30)
+        others = ["%d %d %s\n" % p for p in self.processes() if p[2] != name]
+        with open(self.path("pids"), "w", encoding="utf-8") as f:
+            f.writelines(others)
+
     def check_children(self):
         """Raises when a process that should be running has ended."""
         for name, child in self.children.items():

@@ -131,10 +131,8 @@ class Rgw(Server):
             f.write(CONFIG.format(fsid=fsid, dir=self.directory, memory=self.memory, vhost=VHOST, **self.ports))
         self.start_mon(config, keyring, fsid)
         self.start_osd(config, keyring, osd_id)
-        self.start_gateway(config)
+        self.start_gateway()
         http, https = ("%s://127.0.0.1:%d" % (s, self.ports[s]) for s in ("http", "https"))
-        # Without credentials / is the list of nobody's buckets: 200 says that the pools behind it answer.
-        self.wait_until(lambda: http_status(http + "/") == 200, 90, "client.rgw", "does not answer")
         self.wait_until(lambda: http_status(https + "/", ca_file) == 200, 10, "client.rgw", "does not answer on TLS")
         self.admin("user", "create", "--uid=test", "--display-name=test", "--access-key=" + ACCESS_KEY,
                    "--secret=" + SECRET_KEY)
@@ -164,5 +162,14 @@ class Rgw(Server):
         self.command(60, "ceph-osd", "--mkfs", "--osd-uuid", osd_id, *osd)
         self.spawn("osd.0", ["ceph-osd", "-f", *osd], self.environment())
 
-    def start_gateway(self, config):
-        self.spawn("client.rgw", ["radosgw", "-f", "-c", config, "-n", "client.rgw"], self.environment())
+    def start_gateway(self):
+        self.spawn("client.rgw", ["radosgw", "-f", "-c", self.path("ceph.conf"), "-n", "client.rgw"],
+                   self.environment())
+        # Without credentials / is the list of nobody's buckets: 200 says that the pools behind it answer.
+        ready = "http://127.0.0.1:%d/" % self.ports["http"]
+        self.wait_until(lambda: http_status(ready) == 200, 90, "client.rgw", "does not answer")
+
+    def end_gateway(self, number):
+        """Ends the gateway alone; the data stay where they are, in the RAM of the OSD. The next one starts at once after
+        SIGTERM; after SIGKILL it waits half a minute for what the dead one held."""
+        self.end_process("client.rgw", number)
