@@ -34,6 +34,7 @@
 #define KEYS_REFRESH_INTERVAL_NS INT64_C(30000000000)
 #define CLOCK_OFF_MS (10 * 60 * 1000) /* stores allow 15 minutes */
 #define DAMAGED_REQUESTS_MAX 4        /* of answers that are not what was asked for */
+#define ODD_REQUESTS_MAX 4            /* of answers that are none */
 /* MinIO calls a put denied whose directory a delete beside it has just pruned. */
 #define DENIED_REQUESTS_MAX 3
 
@@ -428,6 +429,8 @@ static bool verdict_follow_locked(struct s3_client *c, struct s3_attempt *a,
         return retry_locked(c, call, reply);
     case S3_VERDICT_DENIED:
         return c->welcome && call->requests < DENIED_REQUESTS_MAX && retry_locked(c, call, reply);
+    case S3_VERDICT_ODD:
+        return call->requests < ODD_REQUESTS_MAX && retry_locked(c, call, reply);
     case S3_VERDICT_AGAIN:
         return retry_locked(c, call, reply);
     }

@@ -63,10 +63,10 @@ struct s3_call {
     uint64_t pos;
     void *room;
     size_t room_size;
-    size_t size_max;   /* without room: the reply's body comes in fresh memory of at most so much */
-    bool is_object;    /* that body is an object: above size_max it is VARVE_E_TOO_LARGE */
-    bool may_hedge;    /* a second request may be sent beside a slow one */
-    bool checks_error; /* a 200 may hold an <Error> document */
+    size_t size_max; /* without room: the reply's body comes in fresh memory of at most so much */
+    bool is_object;  /* that body is an object: above size_max it is VARVE_E_TOO_LARGE */
+    bool wants_etag; /* an answer without a whole ETag is none */
+    bool may_hedge;  /* a second request may be sent beside a slow one */
     bool is_damaged; /* sent to be refused: that its body is not what was promised is the answer */
     int priority;
     void (*done)(struct s3_call *call);

@@ -333,8 +333,6 @@ bool s3_transfer_prepare(struct s3_transfer *t, const struct s3_http_options *op
                                                                     : options->connect_timeout_ms;
 
     t->reply.content_length = -1;
-    t->request->body_memory = NULL;
-    t->request->body_memory_size = 0;
     curl_easy_setopt(easy, CURLOPT_PRIVATE, t);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->error);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
