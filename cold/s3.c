@@ -89,6 +89,7 @@ const struct cold_store_ops cold_s3_ops = {
     .set_caps = s3_set_caps,
     .stats = s3_stats,
     .trial = cold_s3_trial,
+    .inspect = cold_s3_inspect,
 };
 
 /* ---- opening ---- */

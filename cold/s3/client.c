@@ -20,6 +20,7 @@
 #include "cold/s3/client.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -637,6 +638,8 @@ static void call_reset(struct s3_call *call)
     memset(&call->error, 0, sizeof(call->error));
     memset(&call->internal, 0, sizeof(call->internal));
     call->uncertain = call->answered = false;
+    call->trouble = S3_HTTP_TROUBLE_OTHER;
+    call->date_ms = -1;
     call->requests = 0;
     call->etag[0] = call->write_id[0] = '\0';
     call->body_memory = NULL;
@@ -729,6 +732,16 @@ void s3_client_stats(struct s3_client *c, struct s3_client_stats *ret)
     base_mutex_lock(&c->lock);
     *ret = c->stats;
     ret->window = c->window.size;
+    base_mutex_unlock(&c->lock);
+}
+
+void s3_client_place(struct s3_client *c, struct s3_client_place *ret)
+{
+    base_mutex_lock(&c->lock);
+    snprintf(ret->base, sizeof(ret->base), "%s", c->endpoint.base);
+    snprintf(ret->region, sizeof(ret->region), "%s", c->endpoint.region);
+    ret->tls = c->endpoint.tls;
+    ret->virtual_style = c->endpoint.path[0] == '\0';
     base_mutex_unlock(&c->lock);
 }
 

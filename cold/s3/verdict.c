@@ -301,6 +301,8 @@ enum s3_verdict s3_verdict_reach(struct s3_call *call, const struct s3_http_requ
                                  const struct s3_http_reply *reply, const char *bucket)
 {
     call->answered = reply->outcome == S3_HTTP_REPLY;
+    call->trouble = reply->trouble;
+    call->date_ms = call->answered ? s3_verdict_date(reply->headers[S3_REPLY_DATE]) : -1;
     switch (reply->outcome) {
     case S3_HTTP_CANCELLED:
         base_fail(&call->err, VARVE_E_CANCELLED, "cancelled");
