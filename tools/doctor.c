@@ -55,8 +55,11 @@ static void add_findings(struct examination *e, size_t from)
 {
     for (size_t i = from; i < e->asked.count; i++) {
         const struct cold_finding *f = &e->asked.findings[i];
+        const struct cold_finding *driver = cold_inspect_find(&e->asked, "driver");
+        bool is_dir = driver && strcmp(driver->kind, "dir") == 0;
 
-        add(e, f->name, f->what, f->kind, f->verdict, f->value);
+        add(e, f->name, f->what, is_dir && strcmp(f->kind, "dead") == 0 ? "no-directory" : f->kind,
+            f->verdict, f->value);
     }
 }
 

@@ -48,6 +48,10 @@ const struct doctor_words doctor_words[] = {
      "nobody answers there: appends go on locally and uploads wait; cold reads fail until it is "
      "back",
      "is the store running, and are host and port of the URL right? Then run this again"},
+    {"reach", "no-directory", DOCTOR_PROBLEM,
+     "the directory is no cold tier, or its disk is not mounted: what lies in it counts for "
+     "nothing",
+     "mount the disk; a new one is made by varve init STORE --cold URL"},
     {"reach", "broken", DOCTOR_PROBLEM,
      "something listens there, but the connection breaks before an answer comes",
      "look at the store's own log, and at proxies on the way; http:// to a TLS port looks like "
