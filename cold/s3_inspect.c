@@ -196,10 +196,11 @@ static int64_t wall_ms(const struct cold_s3 *s)
 /* "1 h 0 min", "12 s" */
 static void span_format(int64_t ms, char *ret, size_t room)
 {
-    int64_t s = (ms < 0 ? -ms : ms) / 1000;
+    int64_t s = ((ms < 0 ? -ms : ms) + 500) / 1000;
+    int64_t minutes = (s + 30) / 60; /* nobody wants an hour as 59 min 59 s */
 
-    if (s >= 3600)
-        snprintf(ret, room, "%" PRId64 " h %" PRId64 " min", s / 3600, s % 3600 / 60);
+    if (minutes >= 60)
+        snprintf(ret, room, "%" PRId64 " h %" PRId64 " min", minutes / 60, minutes % 60);
     else if (s >= 60)
         snprintf(ret, room, "%" PRId64 " min %" PRId64 " s", s / 60, s % 60);
     else

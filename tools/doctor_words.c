@@ -12,8 +12,8 @@
     "pages alone on one (init --cold URL --cold-meta OTHER-URL); or say fencing=none in the URL "  \
     "and then run only one writer, ever"
 #define VERSIONED                                                                                  \
-    "this bucket is versioned, and there this store lets more than one of several conditional "    \
-    "writes at once win: two writers could both believe they own a log; init refuses it for "      \
+    "this bucket is versioned, and there this store does not keep conditional writes: of several " \
+    "writers at once all win, and two could both believe they own a log; init refuses it for "     \
     "roots. Segments may lie here: no two of them ever have the same key"
 #define VERSIONED_ADVICE                                                                           \
     "put the roots elsewhere: make a second bucket that is not versioned and run varve init "      \
@@ -93,9 +93,11 @@ const struct doctor_words doctor_words[] = {
     {"reach", "expired", DOCTOR_PROBLEM, "the credentials have expired",
      "get fresh ones; a role or credential_process in the profile lets varve renew them by itself"},
     {"reach", "denied", DOCTOR_PROBLEM,
-     "the store knows the key, which may not list this bucket: varve could neither recover nor "
-     "collect",
-     ACTIONS},
+     "the store refuses a listing of this bucket to the key, and does not say why: the key may "
+     "lack "
+     "the permission, the bucket be another's, or (Ceph RGW says no more than this) the access key "
+     "or its secret be wrong",
+     "check both keys where the line credentials says they were found; then " ACTIONS},
     {"reach", "bucket", DOCTOR_PROBLEM, "the store answers, and has no bucket of this name",
      "check the name, or have it made: varve init STORE --cold URL --create-bucket"},
     {"reach", "region", DOCTOR_PROBLEM,
