@@ -8,11 +8,19 @@
 #include "base/logger.h"
 #include "base/random.h"
 
+struct cold_opener;
+
 struct base_env {
     const struct base_io *io;
     const struct base_clock *clock;
     const struct base_random *random;
     struct base_logger logger;
+    /* For simulations. Opens the object stores, whatever their URLs (cold/store.h); NULL: as the
+     * URLs say. Only cold/ looks inside. */
+    const struct cold_opener *cold;
+    /* Likewise: the engine starts no thread. Pools have none, the lease of lease mode is renewed by
+     * a call, and who waits sleeps on the clock's seam. */
+    bool no_threads;
 };
 
 /* The system's seams and a silent logger. */

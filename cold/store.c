@@ -9,7 +9,6 @@
 #include "base/text.h"
 #include "cold/dir.h"
 #include "cold/faulty.h"
-#include "cold/inspect.h"
 #include "cold/plugin.h"
 #include "cold/s3.h"
 #include "cold/url.h"
@@ -173,6 +172,8 @@ int cold_store_open(const struct base_env *env, const char *url,
     struct cold_url *u;
     int rc;
 
+    if (env->cold)
+        return env->cold->open(env->cold->ctx, env, url, options, ret, err);
     if (cold_faulty_is_url(url))
         return cold_faulty_open(env, url, options, ret, err);
     rc = cold_url_parse(url, &u, err);
@@ -285,16 +286,6 @@ int cold_store_trial(struct cold_store *store, const char *key, enum cold_trial 
                          store->url);
     return counted(store, COLD_OP_PUT,
                    store->ops->trial(store->self, key, trial, ret_refused, err));
-}
-
-int cold_store_inspect(struct cold_store *store, struct cold_inspection *ret,
-                       struct varve_error *err)
-{
-    cold_inspect_add(ret, "driver", "what speaks to the store", store->ops->name, COLD_PROBE_YES,
-                     "%s", store->ops->name);
-    if (!store->ops->inspect)
-        return base_fail(err, VARVE_E_UNSUPPORTED, "%s tells nothing of itself", store->url);
-    return store->ops->inspect(store->self, ret, err);
 }
 
 int cold_store_put(struct cold_store *store, const char *key, const struct iovec *body, int count,

@@ -193,6 +193,7 @@ static int open_lease(struct varve_store *s, struct varve_error *err)
     struct tiering_lease_options options = {.meta = s->meta,
                                             .store_id = s->id,
                                             .duration_ms = s->settings.lease_ms,
+                                            .by_hand = s->env.no_threads,
                                             .place = place,
                                             .process = who};
     struct stat st;
@@ -211,8 +212,10 @@ static int open_lease(struct varve_store *s, struct varve_error *err)
     return tiering_lease_new(&s->env, &options, &s->lease, err);
 }
 
-static unsigned open_threads(const struct varve_store_options *o)
+static unsigned open_threads(const struct varve_store *s, const struct varve_store_options *o)
 {
+    if (s->env.no_threads)
+        return 0;
     long n = o->threads ? (long)o->threads : sysconf(_SC_NPROCESSORS_ONLN);
 
     if (!o->threads && n > 8)
@@ -237,7 +240,7 @@ static int open_engine(struct varve_store *s, const struct varve_store_options *
                                                   : s->settings.upload_bytes_per_second;
     struct cold_fetch_options fetch = {0};
     char *dir = NULL;
-    int r = base_pool_new(open_threads(o), "varve-work", &s->pool, err);
+    int r = base_pool_new(open_threads(s, o), "varve-work", &s->pool, err);
 
     if (r == 0 && !s->attached)
         r = base_format(&dir, err, "%s/cache", s->path);

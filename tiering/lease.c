@@ -252,6 +252,19 @@ static void lease_main(void *arg)
     base_mutex_unlock(&l->lock);
 }
 
+/* Until something has changed; false when `left_ns` passed first. By hand it is the clock's seam that
+ * renews, or lets time pass. */
+static bool wait_changed_locked(struct tiering_lease *l, int64_t left_ns)
+{
+    if (!l->by_hand)
+        return base_cond_wait_for(&l->changed, &l->lock, left_ns);
+    base_mutex_unlock(&l->lock);
+    l->env->clock->sleep_ns(l->env->clock->ctx,
+                            left_ns < LEASE_POLL_NS_MAX ? left_ns : LEASE_POLL_NS_MAX);
+    base_mutex_lock(&l->lock);
+    return true;
+}
+
 int tiering_lease_wait(struct tiering_lease *l, struct varve_error *err)
 {
     const struct base_clock *clock = l->env->clock;
@@ -269,7 +282,7 @@ int tiering_lease_wait(struct tiering_lease *l, struct varve_error *err)
             rc = VARVE_E_FENCED;
             if (err)
                 *err = l->lost;
-        } else if (left <= 0 || !base_cond_wait_for(&l->changed, &l->lock, left)) {
+        } else if (left <= 0 || !wait_changed_locked(l, left)) {
             timed_out = true;
         }
         if (rc == 0 && timed_out && !tiering_lease_valid(l))

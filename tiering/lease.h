@@ -22,7 +22,7 @@ struct tiering_lease_options {
     int64_t duration_ms;
     const char *place;   /* two processes of one place are never the writer at the same time */
     const char *process; /* for people */
-    bool by_hand;        /* no thread: the caller renews (tests) */
+    bool by_hand;        /* no thread: the caller renews; who waits sleeps on the clock's seam */
 };
 
 struct tiering_lease;
