@@ -165,10 +165,15 @@ int base_dir_create(const struct base_io *io, const char *path, bool durable,
             return rc;
         made = io->mkdir(io->ctx, path, 0777);
     }
-    if (made == -EEXIST)
-        return dir_check_existing(io, path, err);
-    if (made < 0)
+    if (made == -EEXIST) {
+        int rc = dir_check_existing(io, path, err);
+
+        if (rc < 0)
+            return rc;
+    } else if (made < 0) {
         return base_fail_errno(err, made, "create directory %s", path);
+    }
+    /* Also of one that is there: whoever made it may have died before it was synced. */
     return durable ? sync_parent(io, path, err) : 0;
 }
 

@@ -87,8 +87,8 @@ int base_file_read(const struct base_io *io, const char *path, size_t size_max, 
 int base_file_replace(const struct base_io *io, const char *path, const void *data, size_t size,
                       bool durable, struct varve_error *err);
 
-/* Makes a directory and its missing parents; with `durable` each new name is synced in its parent.
- */
+/* Makes a directory and its missing parents; with `durable` the names of those made, and of `path`
+ * in any case, are synced in their parents. */
 int base_dir_create(const struct base_io *io, const char *path, bool durable,
                     struct varve_error *err);
 

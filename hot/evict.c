@@ -192,6 +192,8 @@ int hot_set_reset(struct hot_set *set, int64_t offset, struct varve_error *err)
         rc = evict_unlink_from(set, 0, err);
     if (rc == 0)
         rc = evict_reload(set, offset, NULL, err);
+    if (rc == 0) /* as opening does */
+        rc = hot_checkpoint_write(set, false, true, err);
     return rc;
 }
 

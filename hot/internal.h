@@ -61,6 +61,7 @@ struct hot_segment {
     bool sealed;
     bool synced;               /* all of it is known to be durable; only of sealed ones */
     bool stamps_known;         /* visible.first_timestamp and visible.max_timestamp are right */
+    bool incomplete;           /* opening has left it damaged: it does not hold all up to its end */
     struct hot_extent visible; /* what readers may see */
     struct hot_extent written; /* what lies in the file; changed under set->append as well */
 
@@ -138,7 +139,7 @@ struct hot_set {
 
     /* Protects the checkpoint file and these. */
     struct base_mutex checkpoint;
-    struct hot_point checkpointed;
+    struct hot_point checkpointed; /* base -1: there is none */
     int64_t checkpoint_ms;
 
     /* Protects all below, and the mapped `published` of a writing set. */
@@ -163,6 +164,7 @@ struct hot_set {
     unsigned visible_waiters;
     bool interrupted;
     uint64_t instance;
+    bool recovery_unsynced; /* a sync failed while opening: what the files hold is not known */
     struct hot_published published;
 };
 

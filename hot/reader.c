@@ -292,6 +292,9 @@ static int time_search_set(struct time_search *s, struct hot_set *set, struct va
         if (rc == 0)
             rc = info.max_timestamp >= s->timestamp ? time_search_segment(s, segment, err)
                                                     : VARVE_E_NOT_FOUND;
+        /* What it lacks may be what is sought: the cold tier holds that. */
+        if (rc == VARVE_E_NOT_FOUND && segment->incomplete)
+            rc = base_fail(err, VARVE_E_CORRUPT, "%s is damaged", segment->path);
         base_mutex_lock(&set->lock);
         segment->pins--;
         hot_segment_unref_locked(segment);

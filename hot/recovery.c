@@ -247,8 +247,10 @@ static int recovery_settle(struct hot_set *set, struct hot_segment *segment,
                            struct varve_error *err)
 {
     int rc = set->io->fdatasync(set->io->ctx, segment->fd);
-    if (rc < 0)
+    if (rc < 0) {
+        set->recovery_unsynced = true;
         return base_fail_errno(err, rc, "fdatasync %s", segment->path);
+    }
     set->io->fadvise(set->io->ctx, segment->fd, 0, 0, POSIX_FADV_DONTNEED);
     return 0;
 }
@@ -459,6 +461,7 @@ static void recovery_leave(struct hot_segment *segment, int64_t end_offset)
         segment->visible.size = (uint64_t)st.st_size;
     segment->visible.end_offset = end_offset;
     segment->stamps_known = false;
+    segment->incomplete = true;
     segment->synced = true;
 }
 
@@ -474,10 +477,13 @@ static int recovery_walk(struct recovery *r, struct varve_error *err)
     for (size_t i = 0; i < set->count; i++) {
         struct hot_segment *segment = set->segments[i];
         bool last = i + 1 == set->count;
+        /* One that ends just where it was vouched for is whole only if the next begins there: what
+         * was appended after that sync may be gone while the next one's name is not. */
         bool trusted = r->border_known && !last &&
                        (segment->base_offset < r->vouched.base_offset ||
                         (segment->base_offset == r->vouched.base_offset &&
-                         segment->visible.size == r->vouched.size));
+                         segment->visible.size == r->vouched.size &&
+                         set->segments[i + 1]->base_offset == r->vouched.end_offset));
         segment->refs++;
         int rc = hot_segment_open(segment, &why);
         if (rc == 0)

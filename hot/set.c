@@ -125,7 +125,8 @@ struct hot_set *hot_set_abandon(struct hot_set *set)
 }
 
 /* Says that a writer is at work on the files, keeping what the last one has proved (P2, P3). */
-static void set_announce(struct hot_set *set, const struct hot_publication *old, bool known)
+static void set_announce(struct hot_set *set, const struct hot_publication *old, bool known,
+                         enum hot_writer_state state)
 {
     struct hot_publication p = {.state = HOT_WRITER_NONE, .instance = set->instance};
     if (known && old->state != HOT_WRITER_NONE) {
@@ -136,7 +137,7 @@ static void set_announce(struct hot_set *set, const struct hot_publication *old,
             p.visible = p.synced;
         if (p.visible.base_offset < p.floor)
             p.floor = p.visible.base_offset;
-        p.state = HOT_WRITER_RECOVERING;
+        p.state = state;
         memcpy(p.boot, set->boot, sizeof(p.boot));
     }
     base_mutex_lock(&set->lock);
@@ -164,13 +165,20 @@ static int set_open_writing(struct hot_set *set, struct hot_recovery *ret, struc
         return rc;
     hot_publish_boot(set);
     set->instance = base_random_u64(set->env->random);
-    set_announce(set, &old, known);
+    set_announce(set, &old, known, HOT_WRITER_RECOVERING);
     rc = hot_recovery_run(set, known ? &old : NULL, ret, err);
-    if (rc < 0)
+    if (rc < 0) {
+        /* Visible is then no more than what was synced, for the next opening, too (I11). */
+        if (set->recovery_unsynced)
+            set_announce(set, &old, known, HOT_WRITER_FAILED);
         return rc;
+    }
     set_go_live(set);
     struct varve_error why;
-    if (ret->unclean && hot_checkpoint_write(set, false, true, &why) < 0)
+    /* Also the first one of a set: without any, what a loss of power tears in a file that was never
+     * synced could not be told from damage. */
+    if ((ret->unclean || set->checkpointed.base_offset < 0) &&
+        hot_checkpoint_write(set, false, true, &why) < 0)
         base_log(&set->env->logger, BASE_LOG_WARNING, "%s", why.msg);
     return 0;
 }

@@ -298,7 +298,7 @@ int log_cold_end(struct varve_log *log, int64_t *ret, struct varve_error *err)
  * A log that only the bucket knows (an adopted bucket, a directory that was thrown away) gets its
  * directory before its root is kept in it; one that the bucket does not know gets none.
  */
-static int log_open_dir(struct varve_log *log, struct varve_error *err)
+static int log_make_dir(struct varve_log *log, struct varve_error *err)
 {
     const struct base_io *io = log->store->env.io;
     struct cold_etag etag;
@@ -316,6 +316,23 @@ static int log_open_dir(struct varve_log *log, struct varve_error *err)
     if (r == VARVE_E_NOT_FOUND)
         return base_fail(err, r, "store %s has no log %s", log->store->path, log->name);
     return r < 0 ? log_context(log, r, err) : base_dir_create(io, log->dir, true, err);
+}
+
+/* Its names are synced up to the store's directory: whoever made one may have died before it was
+ * durable, and all that is acknowledged from now on lies below it (I11). */
+static int log_open_dir(struct varve_log *log, struct varve_error *err)
+{
+    char *path = NULL;
+    int r = log_make_dir(log, err);
+
+    if (r == 0)
+        r = base_format(&path, err, "%s", log->dir);
+    while (r == 0 && strlen(path) > strlen(log->store->path)) {
+        *strrchr(path, '/') = '\0';
+        r = base_dir_sync(log->store->env.io, path, err);
+    }
+    free(path);
+    return r;
 }
 
 /* Both tiers, reconciled. With options->set_aside only that: the log does not stay open. */

@@ -320,6 +320,13 @@ static int reader_nowhere(struct varve_reader *r, struct varve_error *err)
     if (r->log->hot)
         hot_set_range(r->log->hot, &range);
     (void)log_cold_end(r->log, &cold_end, NULL);
+    /* Both tiers are whole, and end below: what was read up to here was set aside (I13). */
+    if (r->offset > range.end && r->offset > cold_end)
+        return base_fail(err, VARVE_E_OUT_OF_RANGE,
+                         "log %s: offset %" PRId64 " is above the end, %" PRId64
+                         ": another store has taken the log over, and what was written here since "
+                         "is no part of it",
+                         r->log->name, r->offset, range.end > cold_end ? range.end : cold_end);
     return base_fail(err, VARVE_E_CORRUPT,
                      "log %s: offset %" PRId64
                      " is in neither tier although the log should hold it: cold %" PRId64

@@ -259,13 +259,24 @@ static int divergence_find(struct tiering_log *t, const struct hot_range *range,
     struct index_root_pin *pin;
     const struct index_root *root;
     int64_t epoch = 0, from = INT64_MAX;
+    struct varve_error why = {0};
+    struct index_root now;
     int rc;
 
     if (range->end <= range->floor) {
         *ret = INT64_MAX;
         return 0;
     }
-    rc = leader_epoch_at(t->hot, range->end - 1, &epoch, err);
+    rc = leader_epoch_at(t->hot, range->end - 1, &epoch, &why);
+    if (rc == VARVE_E_CORRUPT && tiering_root_get(t, &now, NULL) == 0 &&
+        range->end <= now.end_offset) {
+        /* An eviction that a loss of power has half undone: nothing here reaches beyond n, and what
+         * this copy lacks is read from the cold tier. */
+        *ret = INT64_MAX;
+        return 0;
+    }
+    if (rc < 0 && err)
+        *err = why;
     if (rc == 0)
         rc = index_manifest_pin(t->o.manifest, &pin, &root, err);
     if (rc < 0)
@@ -325,7 +336,7 @@ static int attach_reconcile(struct tiering_log *t, const char *divergent_dir,
 {
     struct index_root root;
     struct hot_range range;
-    int64_t from, epoch = 0;
+    int64_t from = INT64_MAX, epoch = 0;
     int rc = tiering_root_get(t, &root, err);
 
     hot_set_range(t->hot, &range);

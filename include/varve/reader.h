@@ -54,9 +54,10 @@ VARVE_API int64_t varve_reader_offset(const struct varve_reader *reader);
  * reader. At the end of the log waits up to `timeout_ms` for more (0: not at all, -1: for ever).
  *
  * Conditions: VARVE_E_END (nothing more within the timeout; more may come later), VARVE_E_CANCELLED
- * (varve_reader_interrupt). Failures: VARVE_E_STORE (retriable), VARVE_E_CORRUPT naming the file or
- * object, VARVE_E_IO. After a failure the reader stands where it stood: the same call may be made
- * again.
+ * (varve_reader_interrupt), VARVE_E_OUT_OF_RANGE (the log ends below the reader's offset: it was
+ * taken over by another store, and the tail that was read is set aside). Failures: VARVE_E_STORE
+ * (retriable), VARVE_E_CORRUPT naming the file or object, VARVE_E_IO. After a failure the reader
+ * stands where it stood: the same call may be made again.
  */
 VARVE_API int varve_reader_next(struct varve_reader *reader, int64_t timeout_ms,
                                 struct varve_record *ret, struct varve_error *err);

@@ -85,6 +85,84 @@ static void a_tail_torn_at_any_byte_is_cut_at_the_last_whole_batch(void **state)
     }
 }
 
+/* Once, a segment that ended just where it was last synced was taken for whole, the next one for
+ * damage, and the log could not be opened any more. */
+static void a_segment_cut_off_where_it_was_synced_is_torn_although_the_next_is_there(void **state)
+{
+    struct support_env *e = *state;
+    struct hot_set_options options = support_hot_options();
+    options.segment_bytes = HOT_SEGMENT_BYTES_MIN;
+    struct hot_set *set = support_hot_open(e, &options, NULL);
+    struct hot_recovery recovery;
+    struct hot_range range;
+    struct varve_error err;
+
+    assert_int_equal(support_hot_append(set, 2, 20, &err), 0);
+    assert_int_equal(hot_set_sync(set, &err), 0);
+    int64_t synced = support_file_size(support_hot_path(e, 0, "log"));
+    do { /* until it has rolled; nothing is synced by that */
+        assert_int_equal(support_hot_append(set, 2, 20, &err), 0);
+        hot_set_range(set, &range);
+    } while (range.segments < 2);
+    assert_int_equal(range.synced, 2);
+    hot_set_abandon(set);
+    forget_boot(e);
+    support_file_truncate(support_hot_path(e, 0, "log"), synced);
+    set = support_hot_open(e, &options, &recovery);
+    assert_int_equal(recovery.truncated_at, 2);
+    hot_set_range(set, &range);
+    assert_int_equal(range.end, 2);
+    assert_int_equal(support_hot_read(set, 0), 2);
+    hot_set_abandon(set);
+}
+
+/* Once, a log that had no checkpoint yet could not be opened after a loss of power that had kept
+ * the second sector of a file and not the first. */
+static void what_power_tears_in_a_new_log_is_no_damage(void **state)
+{
+    struct support_env *e = *state;
+    struct hot_set_options options = support_hot_options();
+    struct hot_recovery recovery;
+    struct hot_range range;
+    struct hot_set *set;
+    int64_t ends[3];
+
+    crashed(e, options, 0, ends);
+    assert_int_equal(unlink(support_tmpdir_path(e->dir, "log/published")), 0);
+    support_file_flip(support_hot_path(e, 0, "log"), 30, 0x10);
+    set = support_hot_open(e, &options, &recovery);
+    assert_int_equal(recovery.truncated_at, 0);
+    hot_set_range(set, &range);
+    assert_int_equal(range.end, 0);
+    hot_set_abandon(set);
+}
+
+/* Once, the next opening in the same run of the machine still took all that had been visible for
+ * what the files must hold, although the failed sync had lost it. */
+static void a_sync_that_fails_while_opening_is_remembered(void **state)
+{
+    struct support_env *e = *state;
+    struct hot_set_options options = support_hot_options();
+    const struct support_io_fault fault = {
+        .call = SUPPORT_IO_FDATASYNC, .path = ".log", .nth = 1, .sys_errno = EIO};
+    struct hot_set *set = NULL;
+    struct hot_recovery recovery;
+    struct hot_range range;
+    struct varve_error err;
+    int64_t ends[3];
+
+    crashed(e, options, 1, ends);
+    support_io_fail(e->io, &fault);
+    assert_int_equal(open_again(e, &options, &set, NULL, &err), VARVE_E_IO);
+    support_io_fail(e->io, NULL);
+    support_file_flip(support_hot_path(e, 0, "log"), ends[0] + 30, 0x10); /* what it has lost */
+    set = support_hot_open(e, &options, &recovery);
+    assert_int_equal(recovery.truncated_at, 2);
+    hot_set_range(set, &range);
+    assert_int_equal(range.end, 2);
+    hot_set_abandon(set);
+}
+
 static void a_bit_flipped_in_the_tail_cuts_it_and_below_is_damage(void **state)
 {
     struct support_env *e = *state;
@@ -401,6 +479,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_tail_torn_at_any_byte_is_cut_at_the_last_whole_batch),
+        TEST(what_power_tears_in_a_new_log_is_no_damage),
+        TEST(a_sync_that_fails_while_opening_is_remembered),
+        TEST(a_segment_cut_off_where_it_was_synced_is_torn_although_the_next_is_there),
         TEST(a_bit_flipped_in_the_tail_cuts_it_and_below_is_damage),
         TEST(synced_batches_are_never_cut),
         TEST(without_any_proof_only_a_last_broken_batch_is_a_torn_tail),

@@ -512,9 +512,38 @@ static void a_deleted_log_is_gone_and_its_name_is_free(void **state)
     varve_store_close(store);
 }
 
+/* Once, a process killed between making a directory and syncing its name left that to nobody: with
+ * a loss of power all that was acknowledged below it since was gone. */
+static void opening_syncs_the_names_of_the_directories_above_a_log(void **state)
+{
+    struct support_env *e = *state;
+    struct varve_store *store = support_store_open(e, NULL);
+    struct varve_log *log = support_log_open(store, "a/b", NULL);
+    const char *const dirs[] = {"logs", "logs/a", "logs/a/b"};
+
+    varve_log_close(log);
+    support_io_reset(e->io);
+    log = support_log_open(store, "a/b", NULL);
+    for (size_t i = 0; i < 3; i++) {
+        const char *path = support_store_path(e, dirs[i]);
+        bool synced = false;
+
+        for (size_t s = 0; s < support_io_trace_size(e->io); s++) {
+            const struct support_io_step *step = support_io_trace_at(e->io, s);
+
+            synced = synced || (step->call == SUPPORT_IO_FSYNC && strcmp(step->path, path) == 0);
+        }
+        if (!synced)
+            fail_msg("%s is not synced", path);
+    }
+    varve_log_close(log);
+    varve_store_close(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        support_env_test(opening_syncs_the_names_of_the_directories_above_a_log),
         support_env_test(names_of_logs_are_checked_everywhere),
         support_env_test(good_names_are_listed_in_byte_order),
         support_env_test(a_walk_over_the_logs_ends_when_told),
