@@ -1,0 +1,197 @@
+/*
+ * The world of one seed: two machines with a disk each, a bucket, four processes of the engine, the
+ * clock, and the model that judges what they do.
+ *
+ *   machine 0   process "a" writes a store; process "r" reads the same directory
+ *   machine 1   process "b" writes a store of its own on the same bucket: the rival
+ *               process "x" has no disk: it reads the bucket by its URL
+ *
+ * One thread. While a call of one process waits for the bucket or sleeps, another may act: its
+ * event is run inside that wait.
+ */
+#ifndef SIM_WORLD_H
+#define SIM_WORLD_H
+
+#include <varve/varve.h>
+
+#include "index/root.h"
+#include "log/log.h"
+#include "tests/sim/bucket.h"
+#include "tests/sim/disk.h"
+
+#define SIM_LOG "sim"
+#define SIM_URL "sim:///"
+#define SIM_VALUE_MAX 160
+
+/* What one seed is like. */
+struct sim_setup {
+    uint64_t seed;
+    unsigned events;
+    bool fsync;
+    int64_t lease_ms; /* 0: none */
+    size_t part_bytes;
+    unsigned error_rate; /* of 10,000 steps */
+    bool faults;         /* crashes and errors at chosen steps */
+    bool rival;
+    bool wall_jumps;
+    int64_t retention_ms, retention_bytes, local_retention_ms, local_retention_bytes;
+    int64_t delete_delay_ms, segment_ms, flush_ms, segment_bytes;
+};
+
+/* Records by serial number: all that was ever given to an append. */
+struct sim_attempt {
+    int64_t timestamp;
+    int64_t offset; /* where it would lie */
+    unsigned machine;
+};
+
+/* Serial numbers by offset; 0: not known. */
+struct sim_view {
+    uint32_t *serials;
+    int64_t end, capacity;
+};
+
+struct sim_machine {
+    unsigned index;
+    struct sim_disk *disk;
+    char boot_id[40];
+    unsigned boots;
+    int64_t boot_ns;
+    int64_t skew_ms; /* of the wall clock */
+    bool dark;       /* without power until all its processes are gone */
+
+    struct base_id store_id;
+    bool has_id;
+    /* The model of its local log. */
+    struct sim_view view;
+    int64_t synced;   /* below it nothing may be lost to a power cut */
+    int64_t trimmed;  /* by an acknowledged trim */
+    bool shaken;      /* what was not synced may be gone: power, or a failed fsync */
+    bool fresh;       /* nothing local: the bucket's history is all there is */
+    int64_t aside_ns; /* when a tail was last set aside */
+    bool displaced;   /* another has taken the log over since */
+    int64_t displaced_at;
+    bool cut_since; /* it has lost power since */
+};
+
+enum sim_call { SIM_CALL_NONE, SIM_CALL_OPEN, SIM_CALL_CLOSE, SIM_CALL_WORK };
+
+struct sim_process {
+    struct sim_world *world;
+    const char *name;
+    struct sim_machine *machine; /* NULL: reads the bucket alone */
+    bool writes;
+    struct sim_caller caller;
+    struct base_io io;
+    struct base_clock clock;
+    struct base_random random;
+    struct cold_opener opener;
+    struct base_env env;
+    enum sim_call call; /* in a call of the engine */
+    bool renewing;
+    int64_t dead_ns; /* a dead process's clock goes on for itself */
+
+    struct varve_store *store;
+    struct varve_log *log;
+    struct varve_reader *follower;
+    struct varve_reader *reader; /* of one event */
+    int64_t follower_next;
+    int64_t opened_ns;
+    int64_t step_ms; /* when the tierer wants to be called */
+    int64_t renew_ns, look_ns;
+    bool fenced;
+    bool wants; /* shall take the log over when it opens it next */
+};
+
+#define SIM_PROCESSES 4
+
+struct sim_world {
+    struct sim_setup setup;
+    struct sim_trace trace;
+    struct sim_random actors, faults, chaos, ids;
+    struct sim_points points;
+    uint64_t fault_count;
+    uint64_t event_count;
+    int64_t now_ns;
+    struct sim_machine machines[2];
+    struct sim_process processes[SIM_PROCESSES];
+    struct sim_disk *nothing; /* the disk of who has none */
+    struct sim_bucket *bucket;
+    unsigned depth; /* of events within waits */
+    unsigned quiet; /* > 0: nothing goes wrong */
+    int64_t down_until_ms, squeeze_until_ms;
+
+    /* the fault that is waited for */
+    enum sim_kind target_kind;
+    enum sim_step target_step;
+    enum sim_fault target_fault;
+    unsigned target_left;
+    unsigned target_age;
+
+    /* the model */
+    struct sim_attempt *attempts;
+    uint32_t attempt_count, attempt_capacity;
+    struct sim_view committed; /* by roots */
+    int64_t start;             /* of the newest root */
+    int64_t trim_asked;
+    uint32_t epoch;
+    uint64_t generation;
+    struct base_id owner;
+    bool has_root;
+    uint64_t flips; /* bodies changed on their way: damage may be reported */
+    struct {
+        int64_t offset, ms;
+    } starts[256]; /* when the log start moved */
+    unsigned start_count;
+
+    bool over; /* the events are over, and the end is checked */
+    bool failed;
+    char why[600];
+    /* figures */
+    uint64_t acked, read, crashes, takeovers, uploads, evictions;
+};
+
+void sim_world_init(struct sim_world *w, const struct sim_setup *setup);
+void sim_world_deinit(struct sim_world *w);
+void sim_fail(struct sim_world *w, const char *format, ...) VARVE_PRINTF(2, 3);
+int64_t sim_world_ms(const struct sim_world *w); /* true time */
+void sim_pass(struct sim_world *w, struct sim_process *p, int64_t ns);
+/* Puts the machine's power out, or (machine NULL or `power` false) ends one process. */
+void sim_crash(struct sim_world *w, struct sim_process *p, bool power);
+/* After each call: closes what is dead. */
+void sim_bury(struct sim_world *w);
+
+/* processes.c */
+int sim_process_open(struct sim_process *p, struct varve_error *err);
+void sim_process_close(struct sim_process *p);
+
+/* model.c */
+uint32_t sim_model_attempt(struct sim_world *w, unsigned machine, int64_t offset,
+                           int64_t timestamp);
+size_t sim_model_value(uint32_t serial, char value[SIM_VALUE_MAX]);
+/* The serial number in a record; 0: it is none of ours. */
+uint32_t sim_model_serial(struct sim_world *w, const struct varve_record *record);
+void sim_view_set(struct sim_view *v, int64_t offset, uint32_t serial);
+void sim_view_cut(struct sim_view *v, int64_t end);
+void sim_view_copy(struct sim_view *to, const struct sim_view *from, int64_t end);
+void sim_model_stored(void *ctx, const char *key, const void *data, size_t size);
+void sim_model_removing(void *ctx, const char *key);
+void sim_model_unlink(void *ctx, struct sim_caller *c, const char *path, const void *data,
+                      int64_t size);
+/* A log was opened for writing. */
+void sim_model_opened(struct sim_process *p);
+/* It is refused: what of it is not the owner's is set aside. */
+void sim_model_refused(struct sim_process *p);
+/* Is this record what lies at its offset, for this process? */
+bool sim_model_record(struct sim_process *p, const struct varve_record *record);
+
+/* actors.c */
+void sim_event(struct sim_world *w, const struct sim_process *busy);
+void sim_renew(struct sim_process *p);
+
+/* check.c: the end of a seed. */
+void sim_check(struct sim_world *w);
+/* For varve_log_verify; the world is its context. */
+void sim_check_finding(void *ctx, const struct varve_finding *f);
+
+#endif
