@@ -252,8 +252,8 @@ static void lease_main(void *arg)
     base_mutex_unlock(&l->lock);
 }
 
-/* Until something has changed; false when `left_ns` passed first. By hand it is the clock's seam that
- * renews, or lets time pass. */
+/* Until something has changed; false when `left_ns` passed first. By hand it is the clock's seam
+ * that renews, or lets time pass. */
 static bool wait_changed_locked(struct tiering_lease *l, int64_t left_ns)
 {
     if (!l->by_hand)
