@@ -304,8 +304,9 @@ static void directories_are_made_with_their_parents_and_synced(void **state)
     assert_int_equal(base_dir_create(e->env.io, path, true, &err), 0);
     assert_true(support_file_exists(support_tmpdir_path(e->dir, "a/b/c")));
     assert_int_equal(support_io_count(e->io, SUPPORT_IO_FSYNC), 3);
+    /* Whoever made it may have died before its name was synced. */
     assert_int_equal(base_dir_create(e->env.io, path, true, &err), 0);
-    assert_int_equal(support_io_count(e->io, SUPPORT_IO_FSYNC), 3);
+    assert_int_equal(support_io_count(e->io, SUPPORT_IO_FSYNC), 4);
     support_file_write(file, "", 0);
     assert_int_equal(base_dir_create(e->env.io, file, false, &err), VARVE_E_IO);
     assert_int_equal(err.sys_errno, ENOTDIR);
