@@ -46,7 +46,8 @@ void sim_trace_line(struct sim_trace *t, const char *format, ...)
     va_list ap;
 
     va_start(ap, format);
-    (void)vsnprintf(line, SIM_STORY_LINE_SIZE, format, ap);
+    if (vsnprintf(line, SIM_STORY_LINE_SIZE, format, ap) < 0)
+        line[0] = 0;
     va_end(ap);
     sim_trace_bytes(t, line, strlen(line));
     if (t->echo)
