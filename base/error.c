@@ -6,9 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What does not fit into a message ends in this, so that nobody takes a cut name for a whole one.
+/*
+ * What does not fit into a message is cut out of its middle, and this marks the place: the
+ * outermost context is at the beginning and says where, the cause is at the end and says why; what
+ * is between them is long because of names (keys have up to 1,024 bytes), whose ends differ.
  */
 #define ELLIPSIS "..."
+#define ELLIPSIS_SIZE (sizeof(ELLIPSIS) - 1)
+#define CONTEXT_ROOM_MIN 80 /* of a context before a cause that would fill the message alone */
+#define FORMAT_SIZE 2048    /* a message before it is shortened: a key and a URL fit */
 
 const char *varve_error_name(int code)
 {
@@ -64,11 +70,54 @@ const char *varve_error_name(int code)
     }
 }
 
-/* Marks a text that snprintf cut: `wanted` is what snprintf returned. */
-static void mark_cut(char *text, size_t size, int wanted)
+/* True: `at` is inside a UTF-8 character. */
+static bool is_inside(const char *at)
 {
-    if (wanted >= 0 && (size_t)wanted >= size)
-        memcpy(text + size - sizeof(ELLIPSIS), ELLIPSIS, sizeof(ELLIPSIS));
+    return ((unsigned char)*at & 0xc0) == 0x80;
+}
+
+/* Copies what fits into `room` bytes and NUL: a third of it from the beginning, the rest from the
+ * end. */
+static void shorten(const char *text, size_t size, char *ret, size_t room)
+{
+    size_t head, tail;
+
+    if (size <= room) {
+        memcpy(ret, text, size);
+        ret[size] = '\0';
+        return;
+    }
+    head = (room - ELLIPSIS_SIZE) / 3;
+    tail = room - ELLIPSIS_SIZE - head;
+    while (head > 0 && is_inside(text + head))
+        head--;
+    while (tail > 0 && is_inside(text + size - tail))
+        tail--;
+    memcpy(ret, text, head);
+    memcpy(ret + head, ELLIPSIS, ELLIPSIS_SIZE);
+    memcpy(ret + head + ELLIPSIS_SIZE, text + size - tail, tail);
+    ret[head + ELLIPSIS_SIZE + tail] = '\0';
+}
+
+/* "<context>: <cause>" in err->msg: each gets the room that the other leaves. Neither may be part
+ * of it. */
+static void join(struct varve_error *err, const char *context, const char *cause)
+{
+    size_t room = sizeof(err->msg) - 1 - 2; /* ": " */
+    size_t context_size = strlen(context), cause_size = strlen(cause);
+    size_t least = context_size < CONTEXT_ROOM_MIN ? context_size : CONTEXT_ROOM_MIN;
+    size_t cause_room = cause_size < room - least ? cause_size : room - least;
+
+    shorten(context, context_size, err->msg, room - cause_room);
+    memcpy(err->msg + strlen(err->msg), ": ", 3);
+    shorten(cause, cause_size, err->msg + strlen(err->msg), cause_room);
+}
+
+VARVE_PRINTF(2, 0)
+static void format_text(char text[FORMAT_SIZE], const char *format, va_list ap)
+{
+    if (vsnprintf(text, FORMAT_SIZE, format, ap) < 0)
+        text[0] = '\0';
 }
 
 /* Formats into a local first: an argument may be err->msg itself. */
@@ -76,19 +125,15 @@ VARVE_PRINTF(5, 0)
 static int fill(struct varve_error *err, int code, int sys_errno, bool retriable,
                 const char *format, va_list ap)
 {
-    char text[sizeof(err->msg)];
-    int wanted;
+    char text[FORMAT_SIZE];
 
     if (!err)
         return code;
-    wanted = vsnprintf(text, sizeof(text), format, ap);
-    if (wanted < 0)
-        text[0] = '\0';
-    mark_cut(text, sizeof(text), wanted);
+    format_text(text, format, ap);
     err->code = code;
     err->sys_errno = sys_errno;
     err->retriable = retriable;
-    memcpy(err->msg, text, strlen(text) + 1);
+    shorten(text, strlen(text), err->msg, sizeof(err->msg) - 1);
     return code;
 }
 
@@ -144,41 +189,34 @@ static int code_of_errno(int sys_errno, bool *ret_retriable)
 int base_fail_errno(struct varve_error *err, int sys_errno, const char *format, ...)
 {
     int number = abs(sys_errno);
+    char text[FORMAT_SIZE], reason[96];
     bool retriable;
     int code = code_of_errno(number, &retriable);
-    char reason[96];
-    size_t used;
     va_list ap;
 
-    va_start(ap, format);
-    fill(err, code, number, retriable, format, ap);
-    va_end(ap);
     if (!err)
         return code;
-    used = strlen(err->msg);
-    mark_cut(err->msg, sizeof(err->msg),
-             (int)used + snprintf(err->msg + used, sizeof(err->msg) - used, ": %s",
-                                  strerror_r(number, reason, sizeof(reason))));
+    va_start(ap, format);
+    format_text(text, format, ap);
+    va_end(ap);
+    *err = (struct varve_error){.code = code, .sys_errno = number, .retriable = retriable};
+    join(err, text, strerror_r(number, reason, sizeof(reason)));
     return code;
 }
 
 int base_error_context(struct varve_error *err, int rc, const char *format, ...)
 {
-    char context[sizeof(err->msg)];
-    char text[sizeof(err->msg)];
+    char text[FORMAT_SIZE], cause[sizeof(err->msg)];
     va_list ap;
-    int wanted;
 
     if (!err)
         return rc;
     va_start(ap, format);
-    wanted = vsnprintf(context, sizeof(context), format, ap);
+    format_text(text, format, ap);
     va_end(ap);
-    if (wanted < 0)
-        return err->code;
-    mark_cut(context, sizeof(context), wanted);
-    wanted = snprintf(text, sizeof(text), "%s: %s", context, err->msg);
-    mark_cut(text, sizeof(text), wanted);
-    memcpy(err->msg, text, strlen(text) + 1);
+    memcpy(cause, err->msg, sizeof(cause));
+    cause[sizeof(cause) - 1] = '\0';
+    if (text[0])
+        join(err, text, cause);
     return err->code;
 }

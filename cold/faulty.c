@@ -511,6 +511,14 @@ static int faulty_upload_check(void *self, const char *key, const struct cold_up
                         err);
 }
 
+/* Of the store under it, through no fault: what is made to fail is the reading and writing. */
+static int faulty_inspect(void *self, struct cold_inspection *ret, struct varve_error *err)
+{
+    struct faulty *f = self;
+
+    return cold_store_inspect(f->under, ret, err);
+}
+
 static const struct cold_store_ops faulty_ops = {
     .name = "faulty",
     .close = faulty_close,
@@ -528,6 +536,7 @@ static const struct cold_store_ops faulty_ops = {
     .upload_abort = faulty_abort,
     .upload_list = faulty_upload_list,
     .upload_check = faulty_upload_check,
+    .inspect = faulty_inspect,
 };
 
 /* ---- opening ---- */

@@ -89,6 +89,7 @@ const struct cold_store_ops cold_s3_ops = {
     .set_caps = s3_set_caps,
     .stats = s3_stats,
     .trial = cold_s3_trial,
+    .inspect = cold_s3_inspect,
 };
 
 /* ---- opening ---- */
@@ -340,7 +341,7 @@ void cold_s3_if_match(const struct cold_s3 *s, const struct cold_etag *etag,
 int cold_s3_is_ours(struct cold_s3 *s, const char *op, const char *key, const char *write_id,
                     uint64_t size, struct cold_etag *ret_etag, struct varve_error *err)
 {
-    struct s3_call call = {.method = "HEAD"};
+    struct s3_call call = {.method = "HEAD", .wants_etag = true};
     char full[COLD_S3_KEY_SIZE];
     int rc = cold_s3_key(s, op, key, full, err);
 

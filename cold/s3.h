@@ -87,6 +87,9 @@ int cold_s3_head(void *self, const char *key, struct cold_meta *ret, struct varv
 int cold_s3_trial(void *self, const char *key, enum cold_trial trial, bool *ret,
                   struct varve_error *err);
 
+/* s3_inspect.c */
+int cold_s3_inspect(void *self, struct cold_inspection *ret, struct varve_error *err);
+
 /* s3_list.c */
 int cold_s3_list(void *self, const char *prefix, const char *start_after, unsigned max,
                  int (*visit)(void *arg, const char *key, const struct cold_meta *meta), void *arg,

@@ -10,8 +10,9 @@
 #include "base/text.h"
 #include "cold/s3.h"
 
-#define PAGE_MAX 1000       /* keys S3 gives at once, and takes for deletion at once */
-#define DELETE_ROUNDS_MAX 4 /* of keys that the store says it could not delete just now */
+#define PAGE_MAX 1000        /* keys S3 gives at once, and takes for deletion at once */
+#define BARREN_PAGES_MAX 100 /* one after the other without a key of ours */
+#define DELETE_ROUNDS_MAX 4  /* of keys that the store says it could not delete just now */
 #define REPLY_SIZE_MAX S3_REPLY_XML_MAX
 
 /* ---- list ---- */
@@ -22,6 +23,7 @@ struct listing {
     int (*visit)(void *arg, const char *key, const struct cold_meta *meta);
     void *arg;
     unsigned left; /* keys that may still be visited */
+    bool surplus;  /* the store has told of more than it was asked for */
     int stopped;   /* what visit returned */
 };
 
@@ -35,6 +37,10 @@ static int list_visit(void *arg, const struct s3_list_object *object)
     if (strncmp(object->key, l->s->prefix, prefix) != 0 || !object->key[prefix] ||
         object->key[strlen(object->key) - 1] == '/')
         return 0;
+    if (l->left == 0) {
+        l->surplus = true;
+        return 0;
+    }
     l->left--;
     snprintf(meta.etag.text, sizeof(meta.etag.text), "%s", object->etag);
     l->stopped = l->visit(l->arg, object->key + prefix, &meta);
@@ -80,16 +86,20 @@ int cold_s3_list(void *self, const char *prefix, const char *start_after, unsign
     struct cold_s3 *s = self;
     struct listing l = {.s = s, .op = "list", .visit = visit, .arg = arg, .left = max};
     char full_prefix[COLD_S3_KEY_SIZE], full_after[COLD_S3_KEY_SIZE], *token = NULL;
+    unsigned barren = 0;
     bool more = true;
     int rc = cold_s3_key(s, "list", prefix, full_prefix, err);
 
     if (rc == 0 && start_after)
         rc = cold_s3_key(s, "list", start_after, full_after, err);
     while (rc == 0 && more && l.left > 0) {
+        unsigned left = l.left;
+
         rc =
             list_page(&l, prefix, full_prefix, start_after ? full_after : NULL, &token, &more, err);
-        if (rc == 0 && more && !token) {
-            base_fail(err, VARVE_E_STORE, "the listing goes on, but the store does not say how");
+        barren = l.left == left ? barren + 1 : 0;
+        if (rc == 0 && more && barren > BARREN_PAGES_MAX) {
+            base_fail(err, VARVE_E_STORE, "%u pages of a listing hold no key", barren);
             rc = cold_s3_context(s, VARVE_E_STORE, "list", prefix, err);
         }
     }
@@ -97,7 +107,7 @@ int cold_s3_list(void *self, const char *prefix, const char *start_after, unsign
     if (l.stopped)
         return l.stopped;
     if (rc == 0)
-        *ret_more = more;
+        *ret_more = more || l.surplus;
     return rc;
 }
 
@@ -164,6 +174,7 @@ struct deletion {
     char code[S3_REPLY_CODE_SIZE]; /* of the last failure */
     char message[S3_REPLY_MESSAGE_SIZE];
     const char *failed; /* a key that cannot be deleted; NULL: none */
+    bool unknown;       /* a failure is told of a key that was not named */
 };
 
 static bool is_passing(const char *code)
@@ -177,10 +188,10 @@ static void delete_failed(void *arg, const char *key, const char *code, const ch
     struct deletion *d = arg;
     size_t prefix = strlen(d->s->prefix);
 
-    if (strcmp(code, "NoSuchKey") == 0 || strncmp(key, d->s->prefix, prefix) != 0)
+    if (strcmp(code, "NoSuchKey") == 0)
         return;
     for (size_t i = 0; i < d->count; i++) {
-        if (strcmp(d->keys[i], key + prefix) != 0)
+        if (strncmp(key, d->s->prefix, prefix) != 0 || strcmp(d->keys[i], key + prefix) != 0)
             continue;
         snprintf(d->code, sizeof(d->code), "%s", code);
         snprintf(d->message, sizeof(d->message), "%s", message);
@@ -190,6 +201,7 @@ static void delete_failed(void *arg, const char *key, const char *code, const ch
             d->failed = d->keys[i];
         return;
     }
+    d->unknown = true;
 }
 
 static int delete_request(struct deletion *d, struct base_buffer *xml, struct varve_error *err)
@@ -200,8 +212,7 @@ static int delete_request(struct deletion *d, struct base_buffer *xml, struct va
                            .query = "delete=",
                            .body = &body,
                            .body_count = 1,
-                           .size_max = REPLY_SIZE_MAX,
-                           .checks_error = true};
+                           .size_max = REPLY_SIZE_MAX};
     char md5[32];
     int rc = md5_text(xml->data, xml->size, md5)
                  ? s3_call_digest(&call, err)
@@ -215,6 +226,8 @@ static int delete_request(struct deletion *d, struct base_buffer *xml, struct va
     rc = cold_s3_call(d->s, "delete", d->keys[0], &call, err);
     if (rc == 0)
         rc = s3_reply_delete(call.body_memory, call.body_memory_size, delete_failed, d, err);
+    if (rc < 0 && call.rc == 0)
+        cold_s3_context(d->s, rc, "delete", d->keys[0], err);
     free(call.body_memory);
     return rc;
 }
@@ -253,6 +266,8 @@ static int delete_some(struct deletion *d, struct varve_error *err)
         rc = delete_round(d, err);
         if (rc < 0)
             return rc;
+        if (d->unknown) /* of which of ours is not to be known: each for itself */
+            return VARVE_E_UNSUPPORTED;
         if (d->failed)
             break;
         memcpy(d->keys, d->again, d->again_count * sizeof(d->keys[0]));

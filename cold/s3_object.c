@@ -62,7 +62,8 @@ int cold_s3_put(void *self, const char *key, const struct iovec *body, int count
                 const struct cold_put *how, struct cold_etag *ret_etag, struct varve_error *err)
 {
     struct cold_s3 *s = self;
-    struct s3_call call = {.method = "PUT", .body = body, .body_count = count, .size_max = 65536};
+    struct s3_call call = {
+        .method = "PUT", .body = body, .body_count = count, .size_max = 65536, .wants_etag = true};
     struct put_text text;
     uint32_t crc;
     uint64_t size;
@@ -187,7 +188,8 @@ int cold_s3_read(void *self, const char *key, size_t size_max, void **ret, size_
 {
     struct cold_s3 *s = self;
     char full[COLD_S3_KEY_SIZE];
-    struct s3_call call = {.method = "GET", .key = full, .size_max = size_max, .is_object = true};
+    struct s3_call call = {
+        .method = "GET", .key = full, .size_max = size_max, .is_object = true, .wants_etag = true};
     int rc = cold_s3_key(s, "get", key, full, err);
 
     if (rc == 0)
@@ -209,7 +211,7 @@ int cold_s3_head(void *self, const char *key, struct cold_meta *ret, struct varv
 {
     struct cold_s3 *s = self;
     char full[COLD_S3_KEY_SIZE];
-    struct s3_call call = {.method = "HEAD", .key = full};
+    struct s3_call call = {.method = "HEAD", .key = full, .wants_etag = true};
     int rc = cold_s3_key(s, "head", key, full, err);
 
     if (rc == 0)

@@ -84,7 +84,8 @@ int cold_s3_upload_part(void *self, const char *key, const struct cold_upload *u
                            .key = full,
                            .body = body,
                            .body_count = count,
-                           .size_max = REPLY_SIZE_MAX};
+                           .size_max = REPLY_SIZE_MAX,
+                           .wants_etag = true};
     uint32_t crc;
     uint64_t size;
     int rc = cold_s3_key(s, op, key, full, err);
@@ -205,22 +206,43 @@ static int complete_find_out(struct cold_s3 *s, const char *op, const char *key,
     return 0;
 }
 
-static int complete_send(struct cold_s3 *s, const char *op, const char *key, struct s3_call *call,
-                         struct cold_etag *ret_etag, struct varve_error *err)
+/* RGW 16.2 leaves the ETag empty: the object itself says it. So it does whether there is any, which
+ * a 200 with another document (a proxy's) leaves open. */
+static int complete_ask(struct cold_s3 *s, const char *op, const char *key, const char *write_id,
+                        uint64_t size, struct cold_etag *ret_etag, struct varve_error *err)
 {
-    struct cold_meta meta;
+    struct cold_meta meta = {.size = size};
+    int rc;
+
+    if (write_id[0]) {
+        rc = cold_s3_is_ours(s, op, key, write_id, size, ret_etag, err);
+    } else {
+        rc = cold_s3_head(s, key, &meta, err);
+        if (rc == 0)
+            *ret_etag = meta.etag;
+    }
+    if (rc == 0 && meta.size == size)
+        return 0;
+    if (rc < 0 && rc != VARVE_E_NOT_FOUND && rc != VARVE_E_PRECONDITION)
+        return rc;
+    base_fail(err, VARVE_E_STORE, "the store says that it is complete, and it is not there");
+    return cold_s3_context(s, VARVE_E_STORE, op, key, err);
+}
+
+static int complete_send(struct cold_s3 *s, const char *op, const char *key, struct s3_call *call,
+                         const char *write_id, uint64_t size, struct cold_etag *ret_etag,
+                         struct varve_error *err)
+{
     char *etag = NULL;
     int rc = s3_call_digest(call, err);
 
     if (rc == 0)
         rc = cold_s3_call(s, op, key, call, err);
-    if (rc == 0 && s3_reply_complete(call->body_memory, call->body_memory_size, &etag, NULL) == 0) {
+    if (rc == 0 && s3_reply_complete(call->body_memory, call->body_memory_size, &etag, NULL) == 0 &&
+        strlen(etag) <= COLD_ETAG_MAX)
         snprintf(ret_etag->text, sizeof(ret_etag->text), "%s", etag);
-    } else if (rc == 0) { /* RGW 16.2 leaves the ETag empty: the object itself says it */
-        rc = cold_s3_head(s, key, &meta, err);
-        if (rc == 0)
-            *ret_etag = meta.etag;
-    }
+    else if (rc == 0)
+        rc = complete_ask(s, op, key, write_id, size, ret_etag, err);
     free(etag);
     free(call->body_memory);
     return rc;
@@ -253,8 +275,7 @@ int cold_s3_upload_complete(void *self, const char *key, const struct cold_uploa
     char full[COLD_S3_KEY_SIZE], write_id[S3_WRITE_ID_SIZE], if_match[COLD_S3_IF_MATCH_SIZE];
     char *query = NULL;
     const struct s3_query pairs[] = {{"uploadId", id_split(upload, write_id)}};
-    struct s3_call call = {
-        .method = "POST", .key = full, .size_max = REPLY_SIZE_MAX, .checks_error = true};
+    struct s3_call call = {.method = "POST", .key = full, .size_max = REPLY_SIZE_MAX};
     struct base_buffer xml;
     struct iovec body;
     uint64_t size = 0;
@@ -282,7 +303,7 @@ int cold_s3_upload_complete(void *self, const char *key, const struct cold_uploa
         s3_call_header(&call, "if-match", if_match);
     }
     if (rc == 0)
-        rc = complete_send(s, op, key, &call, ret_etag, err);
+        rc = complete_send(s, op, key, &call, write_id, size, ret_etag, err);
     if (rc == VARVE_E_STORE && call.error.class == S3_RETRY &&
         upload_is_gone(s, full, pairs[0].value))
         rc = cold_s3_context(s, base_fail(err, VARVE_E_NOT_FOUND, "no such upload"), op, key, err);
@@ -420,10 +441,24 @@ static int uploads_visit(void *arg, const struct s3_list_upload *u)
     return l->stopped;
 }
 
+static bool is_same(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static void page_clear(struct s3_uploads_result *page)
+{
+    free(page->next_key_marker);
+    free(page->next_upload_id_marker);
+    memset(page, 0, sizeof(*page));
+}
+
+/* One page, behind the markers of *page, which become those of the next. */
 static int uploads_page(struct uploads *l, const char *prefix, const char *full_prefix,
                         struct s3_uploads_result *page, struct varve_error *err)
 {
     static const char op[] = "list uploads of";
+    struct s3_uploads_result next = {0};
     const struct s3_query pairs[] = {
         {"encoding-type", "url"}, {"key-marker", page->next_key_marker},
         {"prefix", full_prefix},  {"upload-id-marker", page->next_upload_id_marker},
@@ -433,15 +468,20 @@ static int uploads_page(struct uploads *l, const char *prefix, const char *full_
     int rc =
         cold_s3_call_query(l->s, op, prefix, &call, pairs, sizeof(pairs) / sizeof(pairs[0]), err);
 
-    free(page->next_key_marker);
-    free(page->next_upload_id_marker);
-    memset(page, 0, sizeof(*page));
     if (rc == 0) {
-        rc = s3_reply_uploads(call.body_memory, call.body_memory_size, uploads_visit, l, page, err);
+        rc =
+            s3_reply_uploads(call.body_memory, call.body_memory_size, uploads_visit, l, &next, err);
+        /* Markers that stand still would never end. */
+        if (rc == 0 && next.truncated && is_same(next.next_key_marker, page->next_key_marker) &&
+            is_same(next.next_upload_id_marker, page->next_upload_id_marker))
+            rc = base_fail(err, VARVE_E_STORE, "the listing does not go on behind '%.64s'",
+                           next.next_key_marker);
         if (rc < 0 && !l->stopped)
             rc = cold_s3_context(l->s, rc, op, prefix, err);
     }
     free(call.body_memory);
+    page_clear(page);
+    *page = next;
     return rc;
 }
 
@@ -460,7 +500,6 @@ int cold_s3_upload_list(void *self, const char *prefix,
         if (rc == 0)
             rc = uploads_page(&l, prefix, full, &page, err);
     } while (rc == 0 && page.truncated && page.next_key_marker);
-    free(page.next_key_marker);
-    free(page.next_upload_id_marker);
+    page_clear(&page);
     return l.stopped ? l.stopped : rc;
 }

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "cold/dir.h"
 #include "cold/faulty.h"
+#include "cold/inspect.h"
 #include "cold/plugin.h"
 #include "cold/s3.h"
 #include "cold/url.h"
@@ -286,6 +287,16 @@ int cold_store_trial(struct cold_store *store, const char *key, enum cold_trial 
                          store->url);
     return counted(store, COLD_OP_PUT,
                    store->ops->trial(store->self, key, trial, ret_refused, err));
+}
+
+int cold_store_inspect(struct cold_store *store, struct cold_inspection *ret,
+                       struct varve_error *err)
+{
+    cold_inspect_add(ret, "driver", "what speaks to the store", store->ops->name, COLD_PROBE_YES,
+                     "%s", store->ops->name);
+    if (!store->ops->inspect)
+        return base_fail(err, VARVE_E_UNSUPPORTED, "%s tells nothing of itself", store->url);
+    return store->ops->inspect(store->self, ret, err);
 }
 
 int cold_store_put(struct cold_store *store, const char *key, const struct iovec *body, int count,

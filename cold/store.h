@@ -79,6 +79,7 @@ struct cold_upload {
 
 struct cold_store;
 struct cold_stats;
+struct cold_inspection; /* cold/inspect.h */
 
 /*
  * A ranged GET under way without a thread (cold_store_get_start). The caller fills the first part
@@ -143,6 +144,8 @@ struct cold_store_ops {
     /* Optional: puts a body that should be refused; *ret_refused says whether it was. */
     int (*trial)(void *self, const char *key, enum cold_trial trial, bool *ret_refused,
                  struct varve_error *err);
+    /* Optional: see cold_store_inspect. */
+    int (*inspect)(void *self, struct cold_inspection *ret, struct varve_error *err);
 };
 
 struct cold_store_options {
@@ -182,6 +185,11 @@ void cold_store_set_caps(struct cold_store *store, const struct cold_caps *caps)
 /* VARVE_E_UNSUPPORTED: the driver has no such checksum, or checks it itself. */
 int cold_store_trial(struct cold_store *store, const char *key, enum cold_trial trial,
                      bool *ret_refused, struct varve_error *err);
+
+/* Only cold/inspect.c: the driver adds what it knows of itself and is told of the store's set-up.
+ * An error: the store does not answer, which is among the findings. */
+int cold_store_inspect(struct cold_store *store, struct cold_inspection *ret,
+                       struct varve_error *err);
 
 /*
  * Roots are kept by conditional writes (I6). VARVE_E_UNSUPPORTED: this store has none, and its URL

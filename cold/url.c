@@ -114,7 +114,8 @@ static int parse_rest(struct cold_url *u, const char *rest, struct varve_error *
     size_t path = strcspn(rest + host, "?");
     int rc;
 
-    if (memchr(rest, '@', host))
+    /* AWS's secret keys may hold a slash; no bucket and no host of ours holds a colon. */
+    if (memchr(rest, '@', host) || (memchr(rest, ':', host) && strchr(rest, '@')))
         return base_fail(err, VARVE_E_INVALID,
                          "store URL: credentials do not belong into a URL; they come from the "
                          "environment or from the credentials file");

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "tools/text.h"
 
 #define OPERANDS_SHOWN_MAX 2 /* of the operands, the store and the log head each message */
 
@@ -39,12 +40,24 @@ const struct tools_command *tools_command_find(const char *name)
     return NULL;
 }
 
+/* An operand as it may be shown: people do write keys into URLs, where they are refused. */
+static void print_operand(const char *operand)
+{
+    char *shown = strdup(operand);
+
+    if (!shown)
+        return;
+    tools_text_redact(shown);
+    fprintf(stderr, " %s", shown);
+    free(shown);
+}
+
 /* "varve: append s web" */
 static void print_head(const struct tools_args *args)
 {
     fprintf(stderr, "varve: %s", args->command->name);
     for (int i = 0; i < args->operand_count && i < OPERANDS_SHOWN_MAX; i++)
-        fprintf(stderr, " %s", args->operands[i]);
+        print_operand(args->operands[i]);
     fputs(": ", stderr);
 }
 

@@ -123,6 +123,8 @@ static const struct tools_option dump_options[] = {
     END,
 };
 
+static const struct tools_option doctor_options[] = {JSON, END};
+
 static const struct tools_option config_options[] = {LOG_OPTION, TAKE_OVER, JSON, VERBOSE, END};
 
 static const struct tools_option delete_options[] = {TAKE_OVER, VERBOSE, END};
@@ -221,6 +223,18 @@ const struct tools_command tools_commands[] = {
          "pages, cache files, journals of uploads and settings files by their first bytes.\n",
      .options = dump_options,
      .run = tools_dump},
+    {.name = "doctor",
+     .operands = "URL",
+     .operand_min = 1,
+     .operand_max = 1,
+     .summary = "find out what a cold tier can and cannot do",
+     .details =
+         "URL is what init --cold takes. Tries everything that varve does to a store, with\n"
+         "small objects of its own that it deletes, and says what each result means and what\n"
+         "to do about it. Refuses nothing. Exits with 0 when all is good, 1 when something\n"
+         "that varve needs or wants is missing, 6 when the store cannot be reached.\n",
+     .options = doctor_options,
+     .run = tools_doctor},
     {.name = "config",
      .operands = "STORE [LOG] [NAME=VALUE...]",
      .operand_min = 1,

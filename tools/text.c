@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 /* Length of the sequence that begins at p, 0 when it is not valid. */
 static size_t utf8_sequence(const unsigned char *p, size_t left)
@@ -153,4 +154,73 @@ void tools_count_text(uint64_t count, char ret[TOOLS_COUNT_SIZE])
         ret[out++] = digits[i];
     }
     ret[out] = '\0';
+}
+
+/* ---- secrets ---- */
+
+/* The size of ':' + "//" at `text`, plain or percent-encoded; 0: it is not there. */
+static size_t slashes_size(const char *text)
+{
+    static const char encoded[] = "%3a%2f%2f";
+
+    if (strncmp(text, "://", 3) == 0)
+        return 3;
+    return strncasecmp(text, encoded, sizeof(encoded) - 1) == 0 ? sizeof(encoded) - 1 : 0;
+}
+
+/* The last '@' of [text, text + size), plain or percent-encoded; NULL: none. */
+static char *last_at(char *text, size_t size)
+{
+    char *found = NULL;
+
+    for (size_t i = 0; i < size; i++)
+        if (text[i] == '@' || (size - i >= 3 && strncmp(text + i, "%40", 3) == 0))
+            found = text + i;
+    return found;
+}
+
+/* What stands in front of a host. AWS's secrets hold slashes: where there is a ':' before the first
+ * of them, the '@' may come behind it. A file's URL has no host. */
+static void redact_user(char *host)
+{
+    size_t authority = strcspn(host, "/?&#");
+    size_t rest = strcspn(host, "?&#");
+    char *at;
+
+    if (authority == 0)
+        return;
+    at = last_at(host, memchr(host, ':', authority) ? rest : authority);
+    if (at)
+        memset(host, '*', (size_t)(at - host));
+}
+
+static bool name_is_secret(const char *name, size_t size)
+{
+    static const char *const words[] = {"secret", "token",     "passw",
+                                        "key",    "signature", "credential"};
+
+    for (size_t w = 0; w < sizeof(words) / sizeof(words[0]); w++)
+        for (size_t i = 0; i + strlen(words[w]) <= size; i++)
+            if (strncasecmp(name + i, words[w], strlen(words[w])) == 0)
+                return true;
+    return false;
+}
+
+void tools_text_redact(char *text)
+{
+    char *query = strchr(text, '?');
+
+    for (char *p = text; *p; p++) {
+        size_t size = slashes_size(p);
+
+        if (size > 0)
+            redact_user(p + size);
+    }
+    while (query) {
+        char *name = query + 1, *value = name + strcspn(name, "=&");
+
+        query = strchr(name, '&');
+        if (*value == '=' && name_is_secret(name, (size_t)(value - name)))
+            memset(value + 1, '*', strcspn(value + 1, "&"));
+    }
 }

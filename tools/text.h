@@ -11,6 +11,10 @@ bool tools_utf8_is_valid(const void *data, size_t size);
 /* Characters of a UTF-8 text, each taken for one column. */
 size_t tools_utf8_count(const char *text);
 
+/* Overwrites, with '*', what may be a secret in a URL or another argument: user and password in
+ * front of a host, values of names such as "secret_key". */
+void tools_text_redact(char *text);
+
 /* Encodes 1 to 3 bytes as 4 characters. */
 void tools_base64_encode(const unsigned char *data, size_t size, char ret[4]);
 /* Decodes in place (padding needed); false when it is not base64. */

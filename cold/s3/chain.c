@@ -229,6 +229,8 @@ static int role_resolve(struct walk *w, const char *profile, const char *arn,
         rc = s3_provider_assume_role(w->chain, &role, &by, ret, err);
         s3_credentials_clear(&by);
     }
+    if (rc == 0)
+        ret->source = token ? "web identity" : "assumed role";
     return rc < 0 ? base_error_context(err, rc, "profile '%.64s'", profile) : 0;
 }
 
@@ -263,6 +265,8 @@ static int profile_resolve(struct walk *w, const char *profile, struct s3_creden
         return rc;
     if (command) {
         rc = s3_provider_process(command, ret, err);
+        if (rc == 0)
+            ret->source = "credential_process";
         return rc < 0 ? base_error_context(err, rc, "profile '%.64s'", profile) : 0;
     }
     if (get(w->files, profile, "sso_session") || get(w->files, profile, "sso_start_url"))
@@ -311,6 +315,14 @@ static int by_web_identity(const struct s3_chain *chain, struct s3_credentials *
     return s3_provider_web_identity(chain, &role, path, ret, err);
 }
 
+/* Passes rc on; what was got is said to come from there, unless it says so itself. */
+static int by(const char *source, int rc, struct s3_credentials *ret)
+{
+    if (rc == 0 && !ret->source)
+        ret->source = source;
+    return rc;
+}
+
 int s3_chain_resolve(const struct s3_chain *chain, struct s3_credentials *ret,
                      struct varve_error *err)
 {
@@ -318,15 +330,15 @@ int s3_chain_resolve(const struct s3_chain *chain, struct s3_credentials *ret,
     int rc = VARVE_E_NOT_FOUND;
 
     if (!chain->profile_by_caller)
-        rc = environment_keys(chain, ret, err);
+        rc = by("environment", environment_keys(chain, ret, err), ret);
     if (rc == VARVE_E_NOT_FOUND)
-        rc = by_profile(chain, ret, err);
+        rc = by("profile", by_profile(chain, ret, err), ret);
     if (rc == VARVE_E_NOT_FOUND)
-        rc = by_web_identity(chain, ret, err);
+        rc = by("web identity", by_web_identity(chain, ret, err), ret);
     if (rc == VARVE_E_NOT_FOUND)
-        rc = s3_provider_container(chain, ret, err);
+        rc = by("container endpoint", s3_provider_container(chain, ret, err), ret);
     if (rc == VARVE_E_NOT_FOUND)
-        rc = s3_provider_instance(chain, &why, ret, err);
+        rc = by("instance metadata", s3_provider_instance(chain, &why, ret, err), ret);
     if (rc == VARVE_E_NOT_FOUND)
         rc = base_fail(err, VARVE_E_DENIED,
                        "none in the environment (AWS_ACCESS_KEY_ID), in profile '%.32s', by web "

@@ -20,6 +20,7 @@
 #include "cold/s3/client.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,6 +35,7 @@
 #define KEYS_REFRESH_INTERVAL_NS INT64_C(30000000000)
 #define CLOCK_OFF_MS (10 * 60 * 1000) /* stores allow 15 minutes */
 #define DAMAGED_REQUESTS_MAX 4        /* of answers that are not what was asked for */
+#define ODD_REQUESTS_MAX 4            /* of answers that are none */
 /* MinIO calls a put denied whose directory a delete beside it has just pruned. */
 #define DENIED_REQUESTS_MAX 3
 
@@ -428,6 +430,8 @@ static bool verdict_follow_locked(struct s3_client *c, struct s3_attempt *a,
         return retry_locked(c, call, reply);
     case S3_VERDICT_DENIED:
         return c->welcome && call->requests < DENIED_REQUESTS_MAX && retry_locked(c, call, reply);
+    case S3_VERDICT_ODD:
+        return call->requests < ODD_REQUESTS_MAX && retry_locked(c, call, reply);
     case S3_VERDICT_AGAIN:
         return retry_locked(c, call, reply);
     }
@@ -634,6 +638,8 @@ static void call_reset(struct s3_call *call)
     memset(&call->error, 0, sizeof(call->error));
     memset(&call->internal, 0, sizeof(call->internal));
     call->uncertain = call->answered = false;
+    call->trouble = S3_HTTP_TROUBLE_OTHER;
+    call->date_ms = -1;
     call->requests = 0;
     call->etag[0] = call->write_id[0] = '\0';
     call->body_memory = NULL;
@@ -726,6 +732,16 @@ void s3_client_stats(struct s3_client *c, struct s3_client_stats *ret)
     base_mutex_lock(&c->lock);
     *ret = c->stats;
     ret->window = c->window.size;
+    base_mutex_unlock(&c->lock);
+}
+
+void s3_client_place(struct s3_client *c, struct s3_client_place *ret)
+{
+    base_mutex_lock(&c->lock);
+    snprintf(ret->base, sizeof(ret->base), "%s", c->endpoint.base);
+    snprintf(ret->region, sizeof(ret->region), "%s", c->endpoint.region);
+    ret->tls = c->endpoint.tls;
+    ret->virtual_style = c->endpoint.path[0] == '\0';
     base_mutex_unlock(&c->lock);
 }
 

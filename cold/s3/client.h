@@ -63,10 +63,10 @@ struct s3_call {
     uint64_t pos;
     void *room;
     size_t room_size;
-    size_t size_max;   /* without room: the reply's body comes in fresh memory of at most so much */
-    bool is_object;    /* that body is an object: above size_max it is VARVE_E_TOO_LARGE */
-    bool may_hedge;    /* a second request may be sent beside a slow one */
-    bool checks_error; /* a 200 may hold an <Error> document */
+    size_t size_max; /* without room: the reply's body comes in fresh memory of at most so much */
+    bool is_object;  /* that body is an object: above size_max it is VARVE_E_TOO_LARGE */
+    bool wants_etag; /* an answer without a whole ETag is none */
+    bool may_hedge;  /* a second request may be sent beside a slow one */
     bool is_damaged; /* sent to be refused: that its body is not what was promised is the answer */
     int priority;
     void (*done)(struct s3_call *call);
@@ -78,6 +78,8 @@ struct s3_call {
     struct s3_error error;  /* of an answer that was none of 2xx */
     bool uncertain;         /* an earlier request of this call may have taken effect */
     bool answered;          /* the last request got an answer */
+    enum s3_http_trouble trouble; /* of the last request without one */
+    int64_t date_ms; /* the answer's Date, the store's clock to a second; -1: not said */
     unsigned requests;
     char etag[S3_ETAG_SIZE];
     char write_id[S3_WRITE_ID_SIZE];
@@ -113,6 +115,15 @@ int s3_client_start(struct s3_client *client, struct s3_call *call, struct varve
 int s3_client_call(struct s3_client *client, struct s3_call *call, struct varve_error *err);
 /* `done` still comes. Only between the start and the return of `done`. */
 void s3_client_cancel(struct s3_client *client, struct s3_call *call);
+
+/* Where requests go now, corrections by the store included. */
+struct s3_client_place {
+    char base[320]; /* "https://host[:port]"; in virtual style with the bucket in front */
+    char region[64];
+    bool tls;
+    bool virtual_style;
+};
+void s3_client_place(struct s3_client *client, struct s3_client_place *ret);
 
 struct s3_client_stats {
     uint64_t requests; /* sent, retries and hedges included */

@@ -190,6 +190,11 @@ const char *s3_credentials_source_region(const struct s3_credentials_source *s)
     return s->chain.region;
 }
 
+const char *s3_credentials_source_profile(const struct s3_credentials_source *s)
+{
+    return s->chain.profile;
+}
+
 const char *s3_credentials_source_endpoint_url(const struct s3_credentials_source *s)
 {
     return s->chain.endpoint_url;

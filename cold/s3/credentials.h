@@ -51,6 +51,8 @@ void s3_credentials_source_expire(struct s3_credentials_source *source, const ch
 /* The region of the profile or the environment, or NULL; owned by the source. */
 const char *s3_credentials_source_region(const struct s3_credentials_source *source);
 
+/* The profile's name, "default" when nobody said which. */
+const char *s3_credentials_source_profile(const struct s3_credentials_source *source);
 /* Likewise the URL of S3: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, or the profile's. */
 const char *s3_credentials_source_endpoint_url(const struct s3_credentials_source *source);
 

@@ -517,6 +517,8 @@ int s3_http_start(struct s3_http *http, struct s3_http_request *request, struct 
     t->thread = thread_choose(http);
     t->started_ns = now_ns(http);
     request->internal = t;
+    request->body_memory = NULL; /* also when it is cancelled before it begins */
+    request->body_memory_size = 0;
     if (!queue_put(t->thread, t)) {
         free(t);
         return base_fail(err, VARVE_E_CANCELLED, "HTTP: closing");

@@ -39,8 +39,21 @@ enum s3_http_outcome {
     S3_HTTP_CANCELLED,
 };
 
+/* Of a transport failure: what is in the way. */
+enum s3_http_trouble {
+    S3_HTTP_TROUBLE_OTHER,        /* it broke, stalled, said nothing */
+    S3_HTTP_TROUBLE_NAME,         /* the host's name cannot be resolved */
+    S3_HTTP_TROUBLE_CONNECT,      /* nobody listens there */
+    S3_HTTP_TROUBLE_TLS,          /* no TLS came about: most often the server speaks none */
+    S3_HTTP_TROUBLE_CA_FILE,      /* the given CAs cannot be read */
+    S3_HTTP_TROUBLE_UNTRUSTED,    /* nobody we trust has signed the certificate */
+    S3_HTTP_TROUBLE_EXPIRED,      /* the certificate is not valid yet, or no more, by our clock */
+    S3_HTTP_TROUBLE_ANOTHER_HOST, /* the certificate is another host's */
+};
+
 struct s3_http_reply {
     enum s3_http_outcome outcome;
+    enum s3_http_trouble trouble;
     int status;
     bool retriable;    /* a transport failure that may pass; false e.g. for a refused certificate */
     char message[160]; /* of a transport failure, in words; no URL query, no credentials */

@@ -443,7 +443,7 @@ void s3_credentials_clear(struct s3_credentials *c)
 int s3_credentials_copy(const struct s3_credentials *c, struct s3_credentials *ret,
                         struct varve_error *err)
 {
-    struct s3_credentials copy = {.expires_ms = c->expires_ms};
+    struct s3_credentials copy = {.expires_ms = c->expires_ms, .source = c->source};
 
     copy.access_key = strdup(c->access_key);
     copy.secret_key = strdup(c->secret_key);

@@ -26,6 +26,7 @@ struct s3_credentials {
     char *secret_key;
     char *session_token; /* NULL: none */
     int64_t expires_ms;  /* ms since 1970; INT64_MAX: never */
+    const char *source;  /* who gave them: "environment", "profile", ...; static; NULL: not said */
 };
 
 struct s3_sign_request {

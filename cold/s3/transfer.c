@@ -15,6 +15,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include <openssl/x509_vfy.h>
+
 #include "base/error.h"
 #include "base/text.h"
 #include "cold/s3/http_private.h"
@@ -333,8 +335,6 @@ bool s3_transfer_prepare(struct s3_transfer *t, const struct s3_http_options *op
                                                                     : options->connect_timeout_ms;
 
     t->reply.content_length = -1;
-    t->request->body_memory = NULL;
-    t->request->body_memory_size = 0;
     curl_easy_setopt(easy, CURLOPT_PRIVATE, t);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->error);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
@@ -406,23 +406,59 @@ static void fail(struct s3_transfer *t, enum s3_http_outcome outcome, bool retri
     snprintf(t->reply.message, sizeof(t->reply.message), "%s", message);
 }
 
-/* What to look at, before libcurl's own words. */
-static const char *failure_hint(CURLcode code)
+/* OpenSSL's verdict on the chain of certificates. libcurl leaves it at "unspecified" where the
+ * chain was good and the host's name was not. */
+static enum s3_http_trouble certificate_trouble(CURL *easy)
+{
+    long verdict = X509_V_OK;
+
+    if (curl_easy_getinfo(easy, CURLINFO_SSL_VERIFYRESULT, &verdict) != CURLE_OK)
+        return S3_HTTP_TROUBLE_UNTRUSTED;
+    switch (verdict) {
+    case X509_V_OK:
+    case X509_V_ERR_UNSPECIFIED:
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+    case X509_V_ERR_IP_ADDRESS_MISMATCH:
+        return S3_HTTP_TROUBLE_ANOTHER_HOST;
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+        return S3_HTTP_TROUBLE_EXPIRED;
+    default:
+        return S3_HTTP_TROUBLE_UNTRUSTED;
+    }
+}
+
+static enum s3_http_trouble failure_trouble(const struct s3_transfer *t, CURLcode code)
 {
     switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:
-        return "the endpoint's name cannot be resolved: ";
-    case CURLE_PEER_FAILED_VERIFICATION:
-        return "TLS refused, the certificate is not trusted (give its CA as ca=FILE): ";
-    case CURLE_SSL_CACERT_BADFILE:
-        return "TLS refused, the CA file cannot be read: ";
+        return S3_HTTP_TROUBLE_NAME;
+    case CURLE_COULDNT_CONNECT:
+        return S3_HTTP_TROUBLE_CONNECT;
     case CURLE_SSL_CONNECT_ERROR:
-        return "TLS refused (does the endpoint speak https?): ";
+        return S3_HTTP_TROUBLE_TLS;
+    case CURLE_SSL_CACERT_BADFILE:
+        return S3_HTTP_TROUBLE_CA_FILE;
+    case CURLE_PEER_FAILED_VERIFICATION:
+        return t->easy ? certificate_trouble(t->easy) : S3_HTTP_TROUBLE_UNTRUSTED;
     default:
-        return "";
+        return S3_HTTP_TROUBLE_OTHER;
     }
 }
+
+/* What to look at, before libcurl's own words. */
+static const char *const hints[] = {
+    [S3_HTTP_TROUBLE_OTHER] = "",
+    [S3_HTTP_TROUBLE_NAME] = "the endpoint's name cannot be resolved: ",
+    [S3_HTTP_TROUBLE_CONNECT] = "",
+    [S3_HTTP_TROUBLE_TLS] = "TLS refused (does the endpoint speak https?): ",
+    [S3_HTTP_TROUBLE_CA_FILE] = "TLS refused, the CA file cannot be read: ",
+    [S3_HTTP_TROUBLE_UNTRUSTED] =
+        "TLS refused, the certificate is not trusted (give its CA as ca=FILE): ",
+    [S3_HTTP_TROUBLE_EXPIRED] = "TLS refused, the certificate is not valid at this time: ",
+    [S3_HTTP_TROUBLE_ANOTHER_HOST] = "TLS refused, the certificate is another host's: ",
+};
 
 static bool may_pass(CURLcode code)
 {
@@ -432,10 +468,12 @@ static bool may_pass(CURLcode code)
 
 static void conclude_failure(struct s3_transfer *t, CURLcode code)
 {
-    const char *hint = failure_hint(code);
+    const char *hint;
     const char *detail = t->error[0] ? t->error : curl_easy_strerror(code);
     char text[sizeof(t->reply.message)];
 
+    t->reply.trouble = failure_trouble(t, code);
+    hint = hints[t->reply.trouble];
     if (code == CURLE_PARTIAL_FILE) {
         fail(t, S3_HTTP_TRUNCATED, true, "the reply ended before its promised length");
         return;

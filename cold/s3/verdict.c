@@ -86,10 +86,42 @@ static enum s3_verdict judge_range(struct s3_call *call, const struct s3_http_re
     return S3_VERDICT_DONE;
 }
 
-static enum s3_verdict judge_success(struct s3_call *call, const struct s3_http_request *request,
-                                     const struct s3_http_reply *reply)
+/* The successes of S3: 200, 204 of a deletion, and what judge_range looks at. */
+static bool is_success(const struct s3_call *call, int status)
 {
-    (void)request;
+    return status == 200 || (status == 204 && strcmp(call->method, "DELETE") == 0) ||
+           (call->ranged && status > 200 && status < 300);
+}
+
+/*
+ * A 2xx that lacks what S3 promises comes from something in between, or of a store that did not do
+ * what it was asked: a put without its ETag may not have happened. Whether it did is asked by the
+ * next request.
+ */
+static const char *what_is_odd(const struct s3_call *call, const struct s3_http_reply *reply)
+{
+    const char *etag = reply->headers[S3_REPLY_ETAG];
+
+    if (!is_success(call, reply->status))
+        return "a status that is none of this request's";
+    if (call->wants_etag && (!etag || !etag[0]))
+        return "no ETag";
+    if (call->wants_etag && strlen(etag) >= sizeof(call->etag))
+        return "an ETag of too many bytes";
+    if (call->wants_etag && strcmp(call->method, "HEAD") == 0 && reply->content_length < 0)
+        return "no length";
+    return NULL;
+}
+
+static enum s3_verdict judge_success(struct s3_call *call, const struct s3_http_reply *reply)
+{
+    const char *odd = what_is_odd(call, reply);
+
+    if (odd) {
+        call->uncertain = true;
+        base_fail(&call->err, VARVE_E_STORE, "the store's answer (%d) has %s", reply->status, odd);
+        return fail(call, S3_VERDICT_ODD);
+    }
     call->rc = 0;
     memset(&call->err, 0, sizeof(call->err));
     take_headers(call, reply);
@@ -154,6 +186,16 @@ static bool is_change(const struct s3_call *call)
     return strcmp(call->method, "GET") != 0 && strcmp(call->method, "HEAD") != 0;
 }
 
+static bool is_conditional(const struct s3_call *call)
+{
+    for (size_t i = 0; i < call->header_count; i++) {
+        if (strcmp(call->headers[i].name, "if-match") == 0 ||
+            strcmp(call->headers[i].name, "if-none-match") == 0)
+            return true;
+    }
+    return false;
+}
+
 static enum s3_verdict judge_class(struct s3_call *call, const struct s3_http_reply *reply,
                                    const char *bucket)
 {
@@ -171,6 +213,10 @@ static enum s3_verdict judge_class(struct s3_call *call, const struct s3_http_re
                   "there is no bucket '%s' (init --create-bucket makes it)", bucket);
         return fail(call, S3_VERDICT_DONE);
     case S3_PRECONDITION:
+        if (!is_conditional(call)) {
+            describe(call, VARVE_E_STORE, false, "the answer is of a condition that was not made");
+            return fail(call, S3_VERDICT_DONE);
+        }
         describe(call, VARVE_E_PRECONDITION, false, "the condition does not hold");
         return fail(call, S3_VERDICT_DONE);
     case S3_RANGE:
@@ -255,6 +301,8 @@ enum s3_verdict s3_verdict_reach(struct s3_call *call, const struct s3_http_requ
                                  const struct s3_http_reply *reply, const char *bucket)
 {
     call->answered = reply->outcome == S3_HTTP_REPLY;
+    call->trouble = reply->trouble;
+    call->date_ms = call->answered ? s3_verdict_date(reply->headers[S3_REPLY_DATE]) : -1;
     switch (reply->outcome) {
     case S3_HTTP_CANCELLED:
         base_fail(&call->err, VARVE_E_CANCELLED, "cancelled");
@@ -276,7 +324,10 @@ enum s3_verdict s3_verdict_reach(struct s3_call *call, const struct s3_http_requ
     }
     if (reply->status < 200 || reply->status > 299)
         return judge_error(call, reply, reply->error_body, reply->error_size, bucket);
-    if (call->checks_error && s3_error_is_document(request->body_memory, request->body_memory_size))
+    /* A 200 is sent before the work is done where that takes long; what follows may be an <Error>.
+     */
+    if (!call->is_object && request->body_memory &&
+        s3_error_is_document(request->body_memory, request->body_memory_size))
         return judge_error(call, reply, request->body_memory, request->body_memory_size, bucket);
-    return judge_success(call, request, reply);
+    return judge_success(call, reply);
 }

@@ -8,6 +8,7 @@
 enum s3_verdict {
     S3_VERDICT_DONE,    /* call->rc says how: 0, a condition, or a failure that stays */
     S3_VERDICT_AGAIN,   /* after a delay */
+    S3_VERDICT_ODD,     /* after a delay, a few times: an answer that no store should give */
     S3_VERDICT_AT_ONCE, /* a kept connection was dead */
     S3_VERDICT_SLOWER,  /* after a delay, and with fewer requests in flight */
     S3_VERDICT_CLOCK,   /* with the clock of the reply's Date header; once */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cold/s3/bucket.h"
 #include "cold/s3/reply.h"
 #include "cold/s3/sign.h"
 
@@ -41,6 +42,14 @@ static void see_failed(void *arg, const char *key, const char *code, const char 
     must(key && code && message);
 }
 
+static int see_rule(void *arg, const struct s3_lifecycle_rule *r)
+{
+    (void)arg;
+    must(strlen(r->prefix) < sizeof(r->prefix));
+    must(strlen(r->transition_class) < sizeof(r->transition_class));
+    return 0;
+}
+
 /* What every call may return. */
 static bool took(int rc, const struct varve_error *err)
 {
@@ -73,6 +82,7 @@ static void decode_listings(const uint8_t *data, size_t size)
 static void decode_others(const uint8_t *data, size_t size)
 {
     struct s3_credentials credentials;
+    struct s3_object_lock lock;
     struct varve_error err = {0};
     char *text;
     bool on;
@@ -91,6 +101,9 @@ static void decode_others(const uint8_t *data, size_t size)
     }
     (void)took(s3_reply_delete(data, size, see_failed, NULL, &err), &err);
     (void)took(s3_reply_versioning(data, size, &on, &err), &err);
+    (void)took(s3_bucket_lifecycle(data, size, see_rule, NULL, &err), &err);
+    if (took(s3_bucket_lock(data, size, &lock, &err), &err))
+        must(strlen(lock.mode) < sizeof(lock.mode));
     if (took(s3_reply_credentials(data, size, &credentials, &err), &err)) {
         must(credentials.access_key && credentials.secret_key && credentials.session_token);
         s3_credentials_clear(&credentials);

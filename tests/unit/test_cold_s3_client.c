@@ -25,6 +25,7 @@ struct line {
     const char *headers[6];
     bool hold; /* until it is cancelled */
     bool fatal;
+    int64_t length; /* of the Content-Length header; 0: there is none */
 };
 
 /* What a request looked like. */
@@ -106,7 +107,7 @@ static void script_answer(struct pending *p)
     struct s3_http_reply reply = {.outcome = p->line.outcome,
                                   .status = p->line.status,
                                   .retriable = !p->line.fatal,
-                                  .content_length = -1,
+                                  .content_length = p->line.length > 0 ? p->line.length : -1,
                                   .total_ns = 1000000000};
     const char *body = p->line.body ? p->line.body : "";
     struct s3_http_request *r = p->request;
@@ -308,6 +309,7 @@ static void what_may_pass_is_tried_again_and_remembered_as_uncertain(void **stat
     for (int i = 0; i < 2; i++) {
         struct s3_call call = put_call();
 
+        s3_call_header(&call, "if-none-match", "*");
         say((struct line){.outcome = i ? S3_HTTP_TRUNCATED : S3_HTTP_UNKNOWN});
         answer(412, "PreconditionFailed");
         assert_int_equal(s3_client_call(client, &call, &err), VARVE_E_PRECONDITION);
@@ -349,6 +351,7 @@ static void what_will_not_pass_is_said_at_once(void **state)
         struct s3_call call = put_call();
         struct varve_error err;
 
+        s3_call_header(&call, "if-match", "etag");
         answer(cases[i].status, cases[i].code);
         assert_int_equal(s3_client_call(client, &call, &err), cases[i].rc);
         assert_int_equal(call.requests, 1);
@@ -554,7 +557,6 @@ static void an_error_inside_a_200_is_an_error(void **state)
     struct varve_error err;
 
     (void)state;
-    call.checks_error = true;
     call.size_max = 4096;
     say((struct line){.outcome = S3_HTTP_REPLY,
                       .status = 200,
@@ -565,6 +567,79 @@ static void an_error_inside_a_200_is_an_error(void **state)
     assert_true(call.uncertain);
     assert_string_equal((char *)call.body_memory, "<Fine/>");
     free(call.body_memory);
+}
+
+/* A proxy's page, or a store that did nothing: a put without its ETag may not have happened. */
+static void a_put_whose_answer_has_no_etag_is_not_done(void **state)
+{
+    static char long_etag[S3_ETAG_SIZE + 1];
+    struct s3_call call = put_call();
+    struct varve_error err;
+
+    (void)state;
+    memset(long_etag, 'e', S3_ETAG_SIZE);
+    call.wants_etag = true;
+    well();
+    assert_int_equal(s3_client_call(client, &call, &err), 0);
+    say((struct line){.outcome = S3_HTTP_REPLY, .status = 200});
+    say((struct line){.outcome = S3_HTTP_REPLY, .status = 200, .headers = {long_etag}});
+    well();
+    assert_int_equal(s3_client_call(client, &call, &err), 0);
+    assert_int_equal(call.requests, 3);
+    assert_true(call.uncertain);
+    for (int i = 0; i < 4; i++)
+        say((struct line){.outcome = S3_HTTP_REPLY, .status = 200});
+    assert_int_equal(s3_client_call(client, &call, &err), VARVE_E_STORE);
+    assert_string_equal(err.msg, "after 4 requests: the store's answer (200) has no ETag");
+}
+
+static void a_success_of_another_kind_is_none(void **state)
+{
+    static const int statuses[] = {204, 202, 299};
+    struct s3_call call = put_call();
+    struct varve_error err;
+
+    (void)state;
+    well();
+    assert_int_equal(s3_client_call(client, &call, &err), 0);
+    for (int i = 0; i < 3; i++)
+        say((struct line){
+            .outcome = S3_HTTP_REPLY, .status = statuses[i], .headers = {"\"etag\""}});
+    well();
+    assert_int_equal(s3_client_call(client, &call, &err), 0);
+    assert_int_equal(call.requests, 4);
+    call.method = "DELETE";
+    say((struct line){.outcome = S3_HTTP_REPLY, .status = 204});
+    assert_int_equal(s3_client_call(client, &call, &err), 0);
+}
+
+static void a_head_without_a_length_is_no_object_of_no_bytes(void **state)
+{
+    struct s3_call call = {.method = "HEAD", .key = "some/key", .wants_etag = true};
+    struct varve_error err;
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        say((struct line){.outcome = S3_HTTP_REPLY,
+                          .status = 200,
+                          .headers = {"\"etag\""},
+                          .length = i == 2 ? 77 : 0});
+    assert_int_equal(s3_client_call(client, &call, &err), 0);
+    assert_int_equal(call.requests, 3);
+    assert_int_equal(call.object_size, 77);
+}
+
+static void a_304_without_a_condition_is_no_lost_condition(void **state)
+{
+    struct s3_call call = put_call();
+    struct varve_error err;
+
+    (void)state;
+    say((struct line){.outcome = S3_HTTP_REPLY, .status = 304});
+    assert_int_equal(s3_client_call(client, &call, &err), VARVE_E_STORE);
+    s3_call_header(&call, "if-none-match", "*");
+    say((struct line){.outcome = S3_HTTP_REPLY, .status = 304});
+    assert_int_equal(s3_client_call(client, &call, &err), VARVE_E_PRECONDITION);
 }
 
 struct many {
@@ -710,6 +785,10 @@ int main(void)
         CASE(the_region_is_corrected_once),
         CASE(a_range_is_what_was_asked_for_or_an_error),
         CASE(an_error_inside_a_200_is_an_error),
+        CASE(a_put_whose_answer_has_no_etag_is_not_done),
+        CASE(a_success_of_another_kind_is_none),
+        CASE(a_head_without_a_length_is_no_object_of_no_bytes),
+        CASE(a_304_without_a_condition_is_no_lost_condition),
         CASE(the_window_limits_and_slow_down_shrinks_it),
         CASE(calls_are_cancelled_in_flight_waiting_and_at_the_end),
         CASE(a_slow_get_is_overtaken_by_its_hedge),

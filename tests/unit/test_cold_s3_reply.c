@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "cold/s3/bucket.h"
 #include "cold/s3/reply.h"
 #include "cold/s3/sign.h"
 
@@ -454,6 +455,63 @@ static void versioning_is_on_when_it_was_ever_turned_on(void **state)
     }
 }
 
+static int see_rule(void *arg, const struct s3_lifecycle_rule *r)
+{
+    return seen_add(arg, "%d%d '%s' e%d:%llu n%llu a%llu t%d:%llu:%s\n", r->enabled, r->tagged,
+                    r->prefix, r->expires, (unsigned long long)r->expire_days,
+                    (unsigned long long)r->noncurrent_days, (unsigned long long)r->abort_days,
+                    r->transits, (unsigned long long)r->transition_days, r->transition_class);
+}
+
+static void rules_of_a_lifecycle_are_read(void **state)
+{
+    static const char body[] =
+        XML "<LifecycleConfiguration" NS "><Rule><ID>a</ID><Filter><Prefix>logs/</Prefix></Filter>"
+            "<Status>Enabled</Status><Expiration><Days>30</Days></Expiration>"
+            "<AbortIncompleteMultipartUpload><DaysAfterInitiation>7</DaysAfterInitiation>"
+            "</AbortIncompleteMultipartUpload></Rule>"
+            "<Rule><Prefix>old/</Prefix><Status>Disabled</Status><Transition><Days>1</Days>"
+            "<StorageClass>GLACIER</StorageClass></Transition></Rule>"
+            "<Rule><Status>Enabled</Status><Filter><And><Prefix>x</Prefix><Tag><Key>k</Key>"
+            "<Value>v</Value></Tag></And></Filter><Expiration><Date>2030-01-01T00:00:00Z</Date>"
+            "</Expiration><NoncurrentVersionExpiration><NoncurrentDays>3</NoncurrentDays>"
+            "</NoncurrentVersionExpiration></Rule></LifecycleConfiguration>";
+    struct seen seen = {.stop_after = 0}, first = {.stop_after = 1};
+    struct varve_error err = {0};
+
+    (void)state;
+    assert_int_equal(s3_bucket_lifecycle(body, strlen(body), see_rule, &seen, &err), 0);
+    assert_string_equal(seen.text, "10 'logs/' e1:30 n0 a7 t0:0:\n"
+                                   "00 'old/' e0:0 n0 a0 t1:1:GLACIER\n"
+                                   "11 'x' e1:0 n3 a0 t0:0:\n");
+    assert_int_equal(s3_bucket_lifecycle(body, strlen(body), see_rule, &first, &err), 7);
+    assert_int_equal(s3_bucket_lifecycle("<html/>", 7, see_rule, &seen, &err), VARVE_E_CORRUPT);
+    assert_non_null(strstr(err.msg, "html"));
+    assert_int_equal(s3_bucket_lifecycle(body, strlen(body) - 9, see_rule, &seen, &err),
+                     VARVE_E_CORRUPT);
+}
+
+static void an_object_lock_is_read(void **state)
+{
+    static const char plain[] =
+        "<ObjectLockConfiguration" NS "><ObjectLockEnabled>Enabled</ObjectLockEnabled>"
+        "</ObjectLockConfiguration>";
+    static const char kept[] =
+        "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule>"
+        "<DefaultRetention><Mode>COMPLIANCE</Mode><Years>7</Years></DefaultRetention></Rule>"
+        "</ObjectLockConfiguration>";
+    struct s3_object_lock lock = {.days = 5};
+
+    (void)state;
+    assert_int_equal(s3_bucket_lock("<a/>", 4, &lock, NULL), VARVE_E_CORRUPT);
+    assert_true(lock.days == 5);
+    assert_int_equal(s3_bucket_lock(plain, strlen(plain), &lock, NULL), 0);
+    assert_true(lock.enabled && !lock.mode[0] && lock.days == 0);
+    assert_int_equal(s3_bucket_lock(kept, strlen(kept), &lock, NULL), 0);
+    assert_true(lock.enabled && lock.years == 7);
+    assert_string_equal(lock.mode, "COMPLIANCE");
+}
+
 #define GRANT(result)                                                                              \
     "<" result "Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><" result "Result>"   \
     "<AssumedRoleUser><Arn>arn:aws:sts::1:assumed-role/r/s</Arn></AssumedRoleUser>"                \
@@ -519,6 +577,8 @@ int main(void)
         cmocka_unit_test(keys_that_could_not_be_deleted_are_named),
         cmocka_unit_test(the_region_of_a_bucket_is_read),
         cmocka_unit_test(versioning_is_on_when_it_was_ever_turned_on),
+        cmocka_unit_test(rules_of_a_lifecycle_are_read),
+        cmocka_unit_test(an_object_lock_is_read),
         cmocka_unit_test(credentials_of_sts_are_read),
     };
 
