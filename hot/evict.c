@@ -107,7 +107,17 @@ int hot_segment_discard(struct hot_set *set, int64_t base_offset, struct varve_e
     return evict_below(set, end, true, NULL, NULL, err);
 }
 
-/* The point up to which the files will vouch once a tail is gone. */
+/* Nothing may vouch for files that are about to go, nor for what half of it would leave: closing
+ * writes nothing more, and the next opening goes on (I13). */
+static void evict_fail(struct hot_set *set)
+{
+    base_mutex_lock(&set->lock);
+    set->failed = true;
+    base_fail(&set->failure, VARVE_E_FAILED, "%s has to be opened again", set->dir);
+    base_mutex_unlock(&set->lock);
+}
+
+/* The point up to which the files will vouch once a tail is gone; durably (K2, P2). */
 static int evict_vouch(struct hot_set *set, const struct hot_point *point, bool known,
                        struct varve_error *err)
 {
@@ -122,6 +132,9 @@ static int evict_vouch(struct hot_set *set, const struct hot_point *point, bool 
                                                                  : point->base_offset;
     hot_publish_write_locked(set, &p);
     base_mutex_unlock(&set->lock);
+    int rc = io->fdatasync(io->ctx, set->published.fd);
+    if (rc < 0)
+        return base_fail_errno(err, rc, "fdatasync %s", set->published_path);
 
     if (known) {
         struct hot_checkpoint c = {.point = *point, .first_append_ms = -1, .clean = true};
@@ -129,7 +142,7 @@ static int evict_vouch(struct hot_set *set, const struct hot_point *point, bool 
         hot_checkpoint_encode(&c, buf);
         return base_file_replace(io, set->checkpoint_path, buf, sizeof(buf), true, err);
     }
-    int rc = io->unlink(io->ctx, set->checkpoint_path);
+    rc = io->unlink(io->ctx, set->checkpoint_path);
     if (rc < 0 && rc != -ENOENT)
         return base_fail_errno(err, rc, "remove %s", set->checkpoint_path);
     return base_dir_sync(io, set->dir, err);
@@ -158,10 +171,7 @@ static int evict_reload(struct hot_set *set, int64_t start_offset,
         hot_publish_locked(set, HOT_WRITER_LIVE);
         base_mutex_unlock(&set->lock);
     } else {
-        base_mutex_lock(&set->lock);
-        set->failed = true;
-        base_fail(&set->failure, VARVE_E_FAILED, "%s has to be opened again", set->dir);
-        base_mutex_unlock(&set->lock);
+        evict_fail(set);
     }
     return rc;
 }
@@ -194,6 +204,8 @@ int hot_set_reset(struct hot_set *set, int64_t offset, struct varve_error *err)
         rc = evict_reload(set, offset, NULL, err);
     if (rc == 0) /* as opening does */
         rc = hot_checkpoint_write(set, false, true, err);
+    if (rc < 0)
+        evict_fail(set);
     return rc;
 }
 
@@ -253,36 +265,52 @@ static int move_name(char **ret, const char *aside, const struct hot_segment *se
     return base_format(ret, err, "%s/%020lld.log", aside, (long long)segment->base_offset);
 }
 
-/* The segment that holds offsets on both sides: the whole of it goes aside, its first part is
- * written anew (never cut: others may have it open, I3). */
-static int move_split(struct hot_set *set, struct hot_segment *segment, const char *aside,
-                      uint64_t size, struct varve_error *err)
+/* Gives the segments from `first` on a second name in `aside`, durably. */
+static int move_link(struct hot_set *set, size_t first, const char *aside, struct varve_error *err)
 {
     const struct base_io *io = set->io;
-    char *target = NULL, *part = NULL;
-    int rc = move_name(&target, aside, segment, err);
-    if (rc == 0)
-        rc = base_format(&part, err, "%s.tmp", segment->path);
+    int rc = 0;
+    for (size_t i = first; rc == 0 && i < set->count; i++) {
+        struct hot_segment *segment = set->segments[i];
+        char *target;
+        rc = move_name(&target, aside, segment, err);
+        if (rc < 0)
+            break;
+        rc = io->link(io->ctx, segment->path, target);
+        if (rc == -EEXIST) /* from an attempt that was interrupted */
+            rc = 0;
+        if (rc < 0)
+            rc = base_fail_errno(err, rc, "link %s to %s", segment->path, target);
+        free(target);
+    }
+    return rc == 0 ? base_dir_sync(io, aside, err) : rc;
+}
+
+/* The segment that holds offsets on both sides: the whole of it is aside, its first part is written
+ * anew (never cut: others may have it open, I3). */
+static int move_split(struct hot_set *set, struct hot_segment *segment, uint64_t size,
+                      struct varve_error *err)
+{
+    const struct base_io *io = set->io;
+    char *part = NULL;
+    int rc = base_format(&part, err, "%s.tmp", segment->path);
     if (rc == 0)
         rc = move_copy(set, segment, part, size, err);
-    if (rc == 0) {
-        rc = io->link(io->ctx, segment->path, target);
-        if (rc < 0 && rc != -EEXIST) /* there from an attempt that was interrupted */
-            rc = base_fail_errno(err, rc, "link %s to %s", segment->path, target);
-        else
-            rc = base_dir_sync(io, aside, err);
-    }
     if (rc == 0) {
         rc = io->rename(io->ctx, part, segment->path);
         if (rc < 0)
             rc = base_fail_errno(err, rc, "rename %s", part);
         io->unlink(io->ctx, segment->index_path); /* rebuilt: it described the longer one */
     }
-    free(target);
     free(part);
     return rc;
 }
 
+/*
+ * All of the tail has its second name durably before the first name of any of it goes: whatever a
+ * loss of power keeps of what follows, in whatever order, the next opening may cut what stands
+ * behind a hole, and the records are in `aside` all the same (I13).
+ */
 int hot_set_move_tail(struct hot_set *set, int64_t from, const char *aside, struct varve_error *err)
 {
     const struct base_io *io = set->io;
@@ -324,29 +352,21 @@ int hot_set_move_tail(struct hot_set *set, int64_t from, const char *aside, stru
     bool known = keep.size > 0;
     struct hot_publication old = {
         .state = known ? HOT_WRITER_RECOVERING : HOT_WRITER_NONE, .visible = keep, .synced = keep};
-    rc = evict_vouch(set, &keep, known, err); /* K2 */
-    for (size_t i = set->count; rc == 0 && i > first; i--) {
-        struct hot_segment *segment = set->segments[i - 1];
-        char *target;
-        rc = move_name(&target, aside, segment, err);
-        if (rc < 0)
-            break;
-        rc = io->rename(io->ctx, segment->path, target);
-        if (rc < 0)
-            rc = base_fail_errno(err, rc, "move %s to %s", segment->path, target);
-        io->unlink(io->ctx, segment->index_path);
-        free(target);
-    }
+    rc = evict_vouch(set, &keep, known, err);
     if (rc == 0)
-        rc = base_dir_sync(io, aside, err);
+        rc = move_link(set, split ? first - 1 : first, aside, err);
+    if (rc == 0)
+        rc = evict_unlink_from(set, first, err);
     if (rc == 0 && split)
-        rc = move_split(set, split, aside, keep.size, err);
+        rc = move_split(set, split, keep.size, err);
     if (rc == 0)
         rc = base_dir_sync(io, set->dir, err);
     if (rc == 0) {
         split = hot_segment_unref(split);
-        rc = evict_reload(set, known ? 0 : from, known ? &old : NULL, err);
+        rc = evict_reload(set, known ? set->options.start_offset : from, known ? &old : NULL, err);
     }
+    if (rc < 0)
+        evict_fail(set);
 out:
     hot_segment_unref(split);
     return rc;

@@ -27,7 +27,7 @@
  * INVARIANTS
  *   P1  The file is neither replaced nor shrunk: the writer's flock lies on it and readers map it.
  *   P2  `synced` is durable when it is written, so whatever version of it survives a power loss is
- *       true.
+ *       true. Where files go that it vouches for, the file itself is synced first.
  *   P3  `visible` holds for as long as the page cache does: in the same run of the machine, unless
  *       an fsync has failed.
  *

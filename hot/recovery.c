@@ -516,6 +516,11 @@ int hot_recovery_run(struct hot_set *set, const struct hot_publication *old,
     int rc = recovery_sources(&r, old, err);
     if (rc < 0)
         return rc;
+    /* Names that the last writer, or what was done just now, took away must not come back beside
+     * files that are made from now on. */
+    rc = base_dir_sync(set->io, set->dir, err);
+    if (rc < 0)
+        return rc;
     rc = hot_recovery_list(set, &names, err);
     if (rc < 0)
         return rc;

@@ -269,14 +269,25 @@ static int hot_step(struct varve_reader *r, const void **ret_data, struct record
 /*
  * The cold copy of r->offset is damaged or missing, as far as this process knows the manifest. A
  * newer root may have trimmed it, or name a copy that replaced it: then VARVE_E_OUT_OF_RANGE says
- * to look again. Otherwise it is what it is (I8).
+ * to look again. While the root cannot be read nobody knows. Otherwise it is what it
+ * is (I8).
  */
 static int cold_damaged(struct varve_reader *r, int rc, struct varve_error *err)
 {
     struct cold_reader *fresh = NULL;
     uint64_t before = r->cold_generation;
+    struct varve_error why = {0}, found = {0};
 
-    if (log_refresh(r->log, true, NULL) < 0 || log_generation(r->log) == before)
+    if (err)
+        found = *err;
+    if (log_refresh(r->log, true, &why) < 0) {
+        if (log_is_deleted(r->log, err))
+            return VARVE_E_NOT_FOUND;
+        if (why.retriable)
+            return base_fail_retriable(err, why.code, "%s; %s", why.msg, found.msg);
+        return base_fail(err, why.code, "%s; %s", why.msg, found.msg);
+    }
+    if (log_generation(r->log) == before)
         return log_is_deleted(r->log, err) ? VARVE_E_NOT_FOUND : rc;
     if (cold_reader_new(r->log->store->fetch, r->log->manifest, &r->log->source, &fresh, NULL) < 0)
         return rc;

@@ -366,6 +366,27 @@ static int attach_reconcile(struct tiering_log *t, const char *divergent_dir,
     return 0;
 }
 
+/* What was set aside may have ended in the middle of a segment: its first part is committed, and
+ * what is appended from now on must begin a segment of its own, or it never continues n. */
+static int attach_align(struct tiering_log *t, struct varve_error *err)
+{
+    struct hot_segment *active;
+    struct hot_segment_info info;
+    struct hot_range range;
+    struct index_root root;
+    int rc = tiering_root_get(t, &root, err);
+
+    hot_set_range(t->hot, &range);
+    if (rc < 0 || range.end != root.end_offset)
+        return rc;
+    rc = hot_segment_find(t->hot, range.end, false, &active, err);
+    if (rc < 0)
+        return rc;
+    hot_segment_extent(active, &info);
+    hot_segment_unref(active);
+    return info.base_offset < range.end ? hot_set_seal(t->hot, err) : 0;
+}
+
 int tiering_log_attach(struct tiering_log *t, struct hot_set *hot, const char *divergent_dir,
                        struct varve_error *err)
 {
@@ -377,6 +398,8 @@ int tiering_log_attach(struct tiering_log *t, struct hot_set *hot, const char *d
 
     t->hot = hot;
     rc = attach_reconcile(t, divergent_dir, err);
+    if (rc == 0)
+        rc = attach_align(t, err);
     if (rc == 0) {
         hot_set_range(hot, &range);
         rc = hot_segment_find(hot, range.end, false, &active, err);

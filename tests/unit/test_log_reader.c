@@ -498,6 +498,43 @@ static void a_reader_with_an_old_root_is_not_told_of_damage(void **state)
     tiered_close(&t);
 }
 
+/* It attaches the bucket, its root is old, the object is gone, and nobody can say why. */
+static void a_missing_object_is_no_damage_while_the_root_cannot_be_read(void **state)
+{
+    struct support_env *e = *state;
+    struct tiered t;
+    struct varve_store_options options = support_store_options(e);
+    struct varve_store *attached = NULL;
+    struct varve_record record;
+    struct varve_error err;
+    char url[1024];
+
+    tiered_open(&t, e);
+    options.read_only = true;
+    options.readahead_bytes = -1;
+    snprintf(url, sizeof(url), "file://%s", support_store_path(e, "cold"));
+    support_succeeds(log_store_open_env(&e->env, url, &options, &attached, &err), &err);
+    struct varve_log *log = support_log_open(attached, "a", NULL);
+    struct varve_reader *reader = open_reader(log, VARVE_FROM_START, 0);
+    support_succeeds(varve_log_trim(t.log, 700, &err), &err);
+    support_clock_advance_ms(&e->clock, 120000);
+    support_log_tier(t.log, false, false);
+    support_io_fail(e->io, &(struct support_io_fault){.call = SUPPORT_IO_OPEN,
+                                                      .path = "cold/logs/a/@/root",
+                                                      .nth = 1,
+                                                      .sys_errno = EIO,
+                                                      .keep = true});
+    support_fails(varve_reader_next(reader, 0, &record, &err), &err, VARVE_E_STORE, "root of a");
+    assert_int_equal(varve_reader_offset(reader), 0);
+    support_io_fail(e->io, NULL);
+    support_succeeds(varve_reader_next(reader, 0, &record, &err), &err);
+    assert_int_equal(record.offset, 700);
+    varve_reader_close(reader);
+    varve_log_close(log);
+    varve_store_close(attached);
+    tiered_close(&t);
+}
+
 /* Damage in the hot copy of what is cold as well: the cold copy is read. */
 static void a_damaged_local_copy_is_passed_over(void **state)
 {
@@ -602,6 +639,7 @@ int main(void)
         support_env_test(while_the_cold_tier_is_away_reading_fails_retriably),
         support_env_test(a_missing_object_is_corrupt_and_never_skipped),
         support_env_test(a_reader_with_an_old_root_is_not_told_of_damage),
+        support_env_test(a_missing_object_is_no_damage_while_the_root_cannot_be_read),
         support_env_test(a_damaged_local_copy_is_passed_over),
         support_env_test(a_failure_leaves_the_reader_where_it_stood),
     };

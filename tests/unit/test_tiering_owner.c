@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "hot/aside.h"
+#include "hot/segment.h"
 #include "tests/support/file.h"
 #include "tests/support/support_tiering.h"
 
@@ -385,6 +386,38 @@ static void a_local_end_that_lies_behind_goes_on_at_n(void **state)
     support_tiering_deinit(&b);
 }
 
+/* The segment in front of it, whose all is committed, was written on: it never continued n. */
+static void what_is_appended_behind_a_tail_set_aside_begins_a_segment(void **state)
+{
+    struct support_env *e = *state;
+    struct support_tiering a, b;
+    struct hot_segment *active;
+    struct hot_segment_info info;
+    struct hot_range range;
+
+    support_tiering_init(&a, e);
+    support_tiering_open_ok(&a);
+    support_tiering_fill(&a, 1);
+    support_tiering_run_ok(&a, true, false);
+    assert_int_equal(support_tiering_append(&a, 500, 1, false, NULL), 0);
+    support_tiering_close(&a);
+    support_tiering_init_other(&b, &a, "second");
+    b.take_over = true;
+    support_tiering_open_ok(&b);
+    support_tiering_close(&b);
+    a.take_over = true;
+    support_tiering_open_ok(&a);
+    assert_int_equal(aside_of(&a).files, 1);
+    hot_set_range(a.hot, &range);
+    assert_int_equal(range.end, root_of(&a).end_offset);
+    assert_int_equal(hot_segment_find(a.hot, range.end, false, &active, NULL), 0);
+    hot_segment_extent(active, &info);
+    hot_segment_unref(active);
+    assert_int_equal(info.base_offset, range.end);
+    support_tiering_deinit(&a);
+    support_tiering_deinit(&b);
+}
+
 static void a_refused_store_sets_its_divergent_tail_aside(void **state)
 {
     struct support_env *e = *state;
@@ -494,6 +527,7 @@ int main(void)
         support_env_test(a_look_concludes_nothing_from_a_store_that_is_away),
         support_env_test(an_equal_tail_stays),
         support_env_test(a_local_end_that_lies_behind_goes_on_at_n),
+        support_env_test(what_is_appended_behind_a_tail_set_aside_begins_a_segment),
         support_env_test(a_refused_store_sets_its_divergent_tail_aside),
         support_env_test(a_second_divergent_tail_leaves_the_first_alone),
         support_env_test(the_guard_looks_by_itself),
