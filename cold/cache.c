@@ -154,10 +154,7 @@ static bool entry_decode(uint32_t slot, const uint8_t *buf, struct entry *ret)
 
 static bool is_zero(const uint8_t *buf, size_t size)
 {
-    for (size_t i = 0; i < size; i++)
-        if (buf[i])
-            return false;
-    return true;
+    return buf[0] == 0 && memcmp(buf, buf + 1, size - 1) == 0;
 }
 
 static int64_t entry_pos(uint32_t slot)
@@ -216,10 +213,12 @@ static bool load_table(struct cold_cache *c)
             const uint8_t *p = buf + (size_t)i * CACHE_ENTRY_SIZE;
             struct entry e;
 
+            if (is_zero(p, CACHE_ENTRY_SIZE))
+                continue; /* most of a young cache */
             if (entry_decode(from + i, p, &e))
                 cold_slots_load(&c->slots, from + i, fingerprint_of(&e.key), e.size, e.crc32c,
                                 e.next, e.part);
-            else if (!is_zero(p, CACHE_ENTRY_SIZE))
+            else
                 c->stats.damaged++;
         }
     }
