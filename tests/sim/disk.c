@@ -346,6 +346,18 @@ static void undo_range(struct inode *n, int64_t pos, int64_t end)
         undo_add(n, (uint32_t)s);
 }
 
+/* As above, for a range that becomes zeros: pages that hold nothing stay what they are. */
+static void undo_cut(struct inode *n, int64_t pos, int64_t end)
+{
+    for (int64_t page = pos / PAGE; page < n->touched_pages && page * PAGE < end; page++) {
+        int64_t from = page * PAGE < pos ? pos : page * PAGE;
+        int64_t to = (page + 1) * PAGE < end ? (page + 1) * PAGE : end;
+
+        if (n->touched[page / 8] >> page % 8 & 1)
+            undo_range(n, from, to);
+    }
+}
+
 static void undo_drop(struct inode *n, size_t i)
 {
     n->undo_at[n->undo[i].sector] = 0;
@@ -576,7 +588,7 @@ static int disk_open(void *ctx, const char *path, int flags, mode_t mode)
         rc = step_begin(c, kind, SIM_TRUNCATE, path, &v);
         if (rc < 0)
             return rc;
-        undo_range(n, 0, n->size);
+        undo_cut(n, 0, n->size);
         clear_from(n, 0);
         n->allocated = 0;
         set_size(d, n, 0);
@@ -757,7 +769,7 @@ static int disk_ftruncate(void *ctx, int fd, int64_t size)
         return rc;
     assert(size <= SLOT_SIZE);
     if (size < n->size) {
-        undo_range(n, size, n->size);
+        undo_cut(n, size, n->size);
         clear_from(n, size);
     }
     before = room_of(n);
@@ -843,6 +855,14 @@ static int disk_link(void *ctx, const char *from, const char *to)
     return step_end(c, kind, SIM_LINK, &v, 0);
 }
 
+static bool has_other_name(const struct sim_disk *d, const struct inode *n, const char *path)
+{
+    for (size_t i = 0; i < d->durable.count; i++)
+        if (d->durable.v[i].inode == n && strcmp(d->durable.v[i].path, path) != 0)
+            return true;
+    return false;
+}
+
 static int disk_unlink(void *ctx, const char *path)
 {
     struct sim_caller *c = ctx;
@@ -865,7 +885,7 @@ static int disk_unlink(void *ctx, const char *path)
     e = entries_find(&d->names, path);
     if (!e)
         return -ENOENT;
-    if (kind == SIM_SEGMENT)
+    if (kind == SIM_SEGMENT && !has_other_name(d, e->inode, path))
         d->hooks.unlink(d->hooks.ctx, c, path, e->inode->data, e->inode->size);
     name_set(d, path, NULL, -1);
     trace_call(d, kind, SIM_UNLINK, path, 0, 0);

@@ -47,7 +47,7 @@ struct sim_disk_hooks {
     /* After it, when `v` says that something happens there. */
     void (*after)(void *ctx, struct sim_caller *c, enum sim_kind kind, enum sim_step step,
                   const struct sim_verdict *v);
-    /* A segment file is about to lose its name. */
+    /* A segment file is about to lose its only durable name. */
     void (*unlink)(void *ctx, struct sim_caller *c, const char *path, const void *data,
                    int64_t size);
     /* Small files of the kernel: returns the text, or NULL. */

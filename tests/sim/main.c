@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -270,6 +271,10 @@ int main(int argc, char **argv)
                         "[--trace-hash] [--story] [--calls] [--shorten] [--table]\n");
         return 2;
     }
+    /* The engine takes and gives back large buffers all the time: the kernel need not hear of it.
+     */
+    mallopt(M_MMAP_THRESHOLD, 256 << 20);
+    mallopt(M_TRIM_THRESHOLD, 256 << 20);
     ok = processes_run(&o, &t);
     took = seconds_now() - begin;
     if (o.count > 1) {

@@ -5,12 +5,12 @@
  *   M2  What a root commits are the records that its owner appended there, in objects that are
  *       there with the size and the checksum that it says (I2).
  *   M3  The start moves over what is committed, unless a trim was asked for (I5).
- *   M4  A segment file goes only when the bucket's root covers it, or the start is beyond it (I3).
- *   M5  An object goes only when no root needs it: it is not named, or it lies below the start and
- *       the grace period is over (I5, I10).
- *   M6  After a kill all that was acknowledged is there; after a loss of power, or a failed fsync,
- *       all that was synced; whatever is there is a prefix of what was appended (I11).
- *   M7  What a displaced machine held beyond the new owner's start lies in divergent/ (I13).
+ *   M4  A segment file goes only when the bucket's root covers it, the start is beyond it, or it
+ * has another durable name (I3, I13). M5  An object goes only when no root needs it: it is not
+ * named, or it lies below the start and the grace period is over (I5, I10). M6  After a kill all
+ * that was acknowledged is there; after a loss of power, or a failed fsync, all that was synced;
+ * whatever is there is a prefix of what was appended (I11). M7  What a displaced machine held
+ * beyond the new owner's start lies in divergent/ (I13).
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -159,7 +159,6 @@ static void owner_changed(struct sim_world *w, const struct index_root *root)
     w->takeovers++;
     if (before && !before->displaced) {
         before->displaced = true;
-        before->cut_since = false;
         before->displaced_at = root->end_offset;
     }
     sim_trace_line(&w->trace, "  the log is machine %d's now, epoch %u, n %" PRId64,
@@ -328,9 +327,7 @@ static void check_aside(struct sim_world *w, struct sim_machine *m)
     int64_t must = m->shaken ? m->synced : m->view.end;
     char prefix[80];
 
-    /* Not checked after a loss of power: one in the middle of setting aside may keep the rename of
-     * one file and not of the next, and recovery then cuts what lies behind the hole (README). */
-    if (must <= m->displaced_at || m->cut_since)
+    if (must <= m->displaced_at)
         return;
     a.count = must - m->displaced_at;
     a.held = calloc((size_t)a.count, 1);
@@ -351,15 +348,6 @@ static void check_aside(struct sim_world *w, struct sim_machine *m)
 
 /* ---- opening ---- */
 
-void sim_model_refused(struct sim_process *p)
-{
-    struct sim_world *w = p->world;
-    struct sim_machine *m = p->machine;
-
-    (void)w;
-    (void)m;
-}
-
 /* Reads what is local and takes it over into the view. */
 static void take_local(struct sim_process *p, int64_t from, int64_t end)
 {
@@ -369,8 +357,11 @@ static void take_local(struct sim_process *p, int64_t from, int64_t end)
     struct varve_reader *reader = NULL;
     struct varve_record record;
     struct varve_error err = {0};
-    int rc = varve_reader_open(p->log, &o, &reader, &err);
+    bool down = sim_bucket_is_down(w->bucket);
+    int rc;
 
+    sim_bucket_set_down(w->bucket, false); /* what is damaged here is read there */
+    rc = varve_reader_open(p->log, &o, &reader, &err);
     for (int64_t at = from; rc == 0 && at < end; at++) {
         uint32_t serial;
 
@@ -391,6 +382,7 @@ static void take_local(struct sim_process *p, int64_t from, int64_t end)
     if (rc < 0)
         sim_fail(w, "what was recovered cannot be read: %s", err.msg);
     varve_reader_close(reader);
+    sim_bucket_set_down(w->bucket, down);
 }
 
 void sim_model_opened(struct sim_process *p)
@@ -438,8 +430,10 @@ void sim_model_opened(struct sim_process *p)
     }
     if (m->synced < info.cold_end || (aware && (m->displaced || m->fresh)))
         m->synced = info.cold_end; /* T2: what is committed was synced first */
-    if (aware)
+    if (aware) {
         m->displaced = m->fresh = false;
+        w->epoch_opened = w->epoch;
+    }
     m->shaken = false;
     w->quiet--;
     sim_trace_line(&w->trace, "  %s has the log: start %" PRId64 ", n %" PRId64 ", end %" PRId64,

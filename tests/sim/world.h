@@ -71,7 +71,6 @@ struct sim_machine {
     int64_t aside_ns; /* when a tail was last set aside */
     bool displaced;   /* another has taken the log over since */
     int64_t displaced_at;
-    bool cut_since; /* it has lost power since */
 };
 
 enum sim_call { SIM_CALL_NONE, SIM_CALL_OPEN, SIM_CALL_CLOSE, SIM_CALL_WORK };
@@ -135,6 +134,7 @@ struct sim_world {
     int64_t start;             /* of the newest root */
     int64_t trim_asked;
     uint32_t epoch;
+    uint32_t epoch_opened; /* of the last owner whose opening has returned */
     uint64_t generation;
     struct base_id owner;
     bool has_root;
@@ -180,8 +180,6 @@ void sim_model_unlink(void *ctx, struct sim_caller *c, const char *path, const v
                       int64_t size);
 /* A log was opened for writing. */
 void sim_model_opened(struct sim_process *p);
-/* It is refused: what of it is not the owner's is set aside. */
-void sim_model_refused(struct sim_process *p);
 /* Is this record what lies at its offset, for this process? */
 bool sim_model_record(struct sim_process *p, const struct varve_record *record);
 
