@@ -11,6 +11,18 @@
 
 #define BLOCK_RAW_MAX (1u << 30) /* the seekable format's readers take no larger frame */
 
+/*
+ * Blocks of what is compressed, encrypted or random already cost the most time and give the least.
+ * Samples of a block tell: where they do not shrink the whole is made at the fastest level, which
+ * stores what it cannot compress.
+ */
+#define SAMPLE_COUNT 4
+#define SAMPLE_BYTES 8192
+#define SAMPLED_MIN_BYTES (16 * SAMPLE_BYTES) /* of a smaller block samples would cost too much */
+#define LEVEL_SAMPLE 1
+#define LEVEL_DENSE (-5)
+#define SCHEME 1u /* how a level is chosen: one more whenever the same bytes become others */
+
 struct cold_compressor {
     ZSTD_CCtx *ctx;
 };
@@ -38,7 +50,31 @@ struct cold_compressor *cold_compressor_free(struct cold_compressor *c)
 
 uint32_t cold_compressor_version(void)
 {
-    return ZSTD_versionNumber();
+    return ZSTD_versionNumber() + (SCHEME << 24);
+}
+
+static size_t compress_at(struct cold_compressor *c, int level, const void *data, size_t size,
+                          void *room, size_t capacity)
+{
+    size_t rc = ZSTD_CCtx_setParameter(c->ctx, ZSTD_c_compressionLevel, level);
+
+    return ZSTD_isError(rc) ? rc : ZSTD_compress2(c->ctx, room, capacity, data, size);
+}
+
+/* Whether compressing is no use. `room` is written over. */
+static bool is_dense(struct cold_compressor *c, const uint8_t *data, size_t size, void *room,
+                     size_t capacity)
+{
+    size_t step = (size - SAMPLE_BYTES) / (SAMPLE_COUNT - 1), stored = 0;
+
+    for (size_t i = 0; i < SAMPLE_COUNT; i++) {
+        size_t n = compress_at(c, LEVEL_SAMPLE, data + i * step, SAMPLE_BYTES, room, capacity);
+
+        if (ZSTD_isError(n)) /* the block itself will say why */
+            return false;
+        stored += n;
+    }
+    return stored >= SAMPLE_COUNT * SAMPLE_BYTES;
 }
 
 int cold_block_compress(struct cold_compressor *c, int level, const void *data, size_t size,
@@ -55,9 +91,9 @@ int cold_block_compress(struct cold_compressor *c, int level, const void *data, 
     room = base_buffer_extend(out, bound);
     if (!room)
         return base_fail(err, VARVE_E_NO_MEMORY, "compress a block: out of memory");
-    stored = ZSTD_isError(ZSTD_CCtx_setParameter(c->ctx, ZSTD_c_compressionLevel, level))
-                 ? (size_t)-1
-                 : ZSTD_compress2(c->ctx, room, bound, data, size);
+    if (level > LEVEL_DENSE && size >= SAMPLED_MIN_BYTES && is_dense(c, data, size, room, bound))
+        level = LEVEL_DENSE;
+    stored = compress_at(c, level, data, size, room, bound);
     if (ZSTD_isError(stored)) { /* with room enough only memory can be missing */
         out->size = start;
         return base_fail(err, VARVE_E_NO_MEMORY, "compress a block: %s", ZSTD_getErrorName(stored));

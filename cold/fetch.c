@@ -39,6 +39,11 @@ int cold_fetch_new(const struct base_env *env, struct cold_store *store,
         f->decoders[i].job =
             (struct base_job){.run = cold_flight_decode_run, .priority = PRIORITY_READ_AHEAD};
     }
+    for (unsigned i = 0; i < KEEPING_MAX; i++) {
+        f->keeping[i].fetch = f;
+        f->keeping[i].job =
+            (struct base_job){.run = cold_flight_keep_run, .priority = PRIORITY_KEEP};
+    }
     base_mutex_init(&f->lock);
     base_cond_init(&f->changed);
     *ret = f;

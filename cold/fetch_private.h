@@ -19,12 +19,14 @@
 #define BUFFERS_BYTES_MIN (4 * 1024 * 1024) /* free ones kept whatever the budget */
 #define DECOMPRESSORS_MAX 16
 #define FLIGHT_BLOCKS_MAX 256
+#define KEEPING_MAX 4                       /* blocks on their way to the cache file */
+#define KEEPING_BYTES_MAX (2 * 1024 * 1024) /* a larger one does not wait: it would hold memory */
 #define DECODERS_MAX 16
 #define RAW_SHARE 4 /* of the budget for reading ahead, one in so many is for decoded bytes */
 #define LOCAL_RANGE_BYTES_MAX (1024 * 1024)  /* one GET of a store that is as near as the cache: */
 #define LOCAL_WINDOW_BYTES (4 * 1024 * 1024) /* larger ones only leave the processor's caches */
 
-enum priority { PRIORITY_TABLE = 0, PRIORITY_READ_AHEAD = 10 };
+enum priority { PRIORITY_TABLE = 0, PRIORITY_READ_AHEAD = 10, PRIORITY_KEEP = 30 };
 
 struct cold_buffer {
     uint8_t *data;
@@ -61,6 +63,17 @@ struct cold_decoder {
     struct base_job job;
     struct cold_fetch *fetch;
     bool busy;
+};
+
+/* Stored bytes on their way to the cache file, while their reader has gone on: a job of the pool.
+ */
+struct cold_keeping {
+    struct base_job job;
+    struct cold_fetch *fetch;
+    bool busy;
+    struct cold_cache_key key;
+    struct cold_buffer stored;
+    size_t size;
 };
 
 /* A block, on its way or decoded. */
@@ -100,6 +113,7 @@ struct cold_fetch {
     struct cold_flight *stored, *stored_last; /* STORED flights, the oldest first */
     struct cold_decoder decoders[DECODERS_MAX];
     unsigned decoder_count;
+    struct cold_keeping keeping[KEEPING_MAX];
 
     struct cold_table *tables[FETCH_SLOTS];
     struct cold_table *newest, *oldest;
@@ -155,7 +169,8 @@ size_t cold_flight_start(struct cold_fetch *fetch, struct cold_table *table, siz
 int cold_flight_wait(struct cold_fetch *fetch, struct cold_block *block, struct varve_error *err);
 struct cold_block *cold_flight_release(struct cold_fetch *fetch, struct cold_block *block);
 void cold_flight_forget_recent(struct cold_fetch *fetch);
-/* The job of a decoder. */
+/* The jobs of a decoder, and of what goes to the cache file. */
 void cold_flight_decode_run(struct base_job *job);
+void cold_flight_keep_run(struct base_job *job);
 
 #endif

@@ -352,15 +352,67 @@ static int block_decode(struct cold_flight *fl, struct cold_block *b, struct var
     return 0;
 }
 
+void cold_flight_keep_run(struct base_job *job)
+{
+    struct cold_keeping *k =
+        (struct cold_keeping *)(void *)((char *)job - offsetof(struct cold_keeping, job));
+    struct cold_fetch *f = k->fetch;
+
+    cold_cache_put(f->options.blocks, &k->key, k->stored.data, k->size);
+    base_mutex_lock(&f->lock);
+    cold_buffer_give_locked(f, &k->stored);
+    k->busy = false;
+    f->jobs--;
+    base_cond_broadcast(&f->changed);
+    base_mutex_unlock(&f->lock);
+}
+
+static struct cold_keeping *keeping_claim(struct cold_fetch *f)
+{
+    struct cold_keeping *k = NULL;
+
+    base_mutex_lock(&f->lock);
+    for (unsigned i = 0; i < KEEPING_MAX && !k; i++)
+        if (!f->keeping[i].busy)
+            k = &f->keeping[i];
+    if (k) {
+        k->busy = true;
+        f->jobs++;
+    }
+    base_mutex_unlock(&f->lock);
+    return k;
+}
+
+/*
+ * Puts a block's stored bytes into the cache file. A reader that waits for a single block does not
+ * wait for this, too: a job takes the flight's bytes along.
+ */
+static void block_keep(struct cold_flight *fl, const struct cold_block *b)
+{
+    struct cold_fetch *f = fl->fetch;
+    struct cold_cache_key key = {.id = b->attempt, .index = b->index};
+    struct cold_keeping *k = NULL;
+
+    if (f->options.pool && fl->count == 1 && fl->stored.capacity <= KEEPING_BYTES_MAX)
+        k = keeping_claim(f);
+    if (!k) {
+        cold_cache_put(f->options.blocks, &key, fl->stored.data + (b->info.pos - fl->pos),
+                       b->info.stored_size);
+        return;
+    }
+    k->key = key;
+    k->size = b->info.stored_size;
+    k->stored = fl->stored;
+    fl->stored = (struct cold_buffer){0};
+    base_pool_submit(f->options.pool, &k->job);
+}
+
 /* STORED to READY or FAILED. Drops the lock meanwhile. */
 static void block_decode_locked(struct cold_block *b)
 {
     struct cold_flight *fl = b->flight;
     struct cold_fetch *f = fl->fetch;
-    struct cold_cache_key key = {.id = b->attempt, .index = b->index};
-    size_t stored_pos = (size_t)(b->info.pos - fl->pos), stored_size = b->info.stored_size;
     struct varve_error error = {0};
-    bool keep;
     int rc;
 
     assert(b->state == LOAD_STORED);
@@ -369,9 +421,8 @@ static void block_decode_locked(struct cold_block *b)
     fl->refs++;
     base_mutex_unlock(&f->lock);
     rc = block_decode(fl, b, &error);
-    keep = rc == 0 && fl->keep && !fl->cached && f->options.blocks;
-    if (keep) /* the last block's end frees the stored bytes: so before */
-        cold_cache_put(f->options.blocks, &key, fl->stored.data + stored_pos, stored_size);
+    if (rc == 0 && fl->keep && !fl->cached && f->options.blocks)
+        block_keep(fl, b); /* the last block's end frees the stored bytes: so before */
     base_mutex_lock(&f->lock);
     if (rc < 0)
         f->raw_bytes -= b->info.raw_size;
