@@ -15,119 +15,9 @@
 #define RSS_BOUND_MIB 96.0
 #define READ_ROUNDS_MIN 21 /* of a read; one more warms it up */
 
-struct bench {
-    const char *dir;
-    const char *only; /* a figure's name; NULL: all */
-    int64_t bytes;    /* a round */
-    unsigned rounds;
-    unsigned threads;
-    bool json;
-    bool programs;
-    bool below; /* a ratio was below its bound */
-    bool failed;
-};
-
-/* One line: the engine and its limit in MiB/s, the median of the rounds' ratios, the bound it must
- * hold. */
-struct line {
-    const char *what;
-    const char *data;
-    const char *limit;
-    double bound;
-    unsigned count;
-    double engine[BENCH_ROUNDS_MAX]; /* bytes per second */
-    double limits[BENCH_ROUNDS_MAX];
-    double cpu[BENCH_ROUNDS_MAX]; /* processor seconds of the engine per one of the limit */
-    double program;               /* seconds, 0: not measured */
-    const char *program_name;
-    double program_rate;
-};
-
-static int compare_doubles(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-static double median(const double *values, unsigned count)
-{
-    double sorted[BENCH_ROUNDS_MAX];
-
-    if (!count)
-        return 0;
-    memcpy(sorted, values, count * sizeof(*values));
-    qsort(sorted, count, sizeof(*sorted), compare_doubles);
-    return count % 2 ? sorted[count / 2] : (sorted[count / 2 - 1] + sorted[count / 2]) / 2;
-}
-
-static void line_add(struct line *l, double bytes, const struct bench_time *engine,
-                     const struct bench_time *limit)
-{
-    l->engine[l->count] = bytes / engine->wall;
-    l->limits[l->count] = bytes / limit->wall;
-    l->cpu[l->count] = limit->cpu > 0 ? engine->cpu / limit->cpu : 0;
-    l->count++;
-}
-
-static double line_ratio(const struct line *l)
-{
-    double ratios[BENCH_ROUNDS_MAX];
-
-    for (unsigned i = 0; i < l->count; i++)
-        ratios[i] = l->limits[i] > 0 ? l->engine[i] / l->limits[i] : 0;
-    return median(ratios, l->count);
-}
-
-/* Whether a figure is asked for: "append os" by "append", "append os" or nothing. */
-static bool wanted(const struct bench *b, const char *what)
-{
-    return !b->only || strncmp(what, b->only, strlen(b->only)) == 0;
-}
-
-static void print_heading(const struct bench *b)
-{
-    if (!b->json)
-        printf("%-22s %-7s %7s  %-34s %7s %6s %6s %6s\n", "", "data", "MiB/s", "limit", "MiB/s",
-               "ratio", "bound", "cpu");
-}
-
-static void print_line(struct bench *b, const struct line *l)
-{
-    const double mib = 1024 * 1024;
-    double ratio = line_ratio(l);
-    bool ok = ratio >= l->bound;
-
-    if (b->failed || l->count == 0)
-        return;
-    b->below |= !ok;
-    if (b->json) {
-        printf(
-            "{\"what\":\"%s\",\"data\":\"%s\",\"rate\":%.0f,\"limit\":\"%s\",\"limit_rate\":%.0f,"
-            "\"ratio\":%.3f,\"bound\":%.2f,\"cpu_ratio\":%.3f,\"rounds\":%u}\n",
-            l->what, l->data, median(l->engine, l->count), l->limit, median(l->limits, l->count),
-            ratio, l->bound, median(l->cpu, l->count), l->count);
-    } else {
-        printf("%-22s %-7s %7.0f  %-34s %7.0f %6.2f %6.2f %6.2f %s\n", l->what, l->data,
-               median(l->engine, l->count) / mib, l->limit, median(l->limits, l->count) / mib,
-               ratio, l->bound, median(l->cpu, l->count), ok ? "ok" : "BELOW");
-        if (l->program_rate > 0)
-            printf("%-22s %-7s %7s  %-34s %7.0f\n", "", "", "", l->program_name,
-                   l->program_rate / mib);
-    }
-    fflush(stdout);
-}
-
-static int fail(struct bench *b, const char *what, const struct varve_error *err)
-{
-    fprintf(stderr, "varve: bench %s: %s\n", what, err->msg);
-    b->failed = true;
-    return err->code;
-}
-
 /* Times a program over the same bytes; what is not on this machine is left out. */
-static void run_program(struct bench *b, struct line *l, const char *name, const char *const *argv,
-                        double bytes)
+static void run_program(struct bench *b, struct bench_line *l, const char *name,
+                        const char *const *argv, double bytes)
 {
     struct bench_time time = {0};
 
@@ -139,8 +29,8 @@ static void run_program(struct bench *b, struct line *l, const char *name, const
 
 /* ---- append ---- */
 
-static int append_os_round(struct bench *b, const struct bench_data *d, struct line *l, bool last,
-                           struct varve_error *err)
+static int append_os_round(struct bench *b, const struct bench_data *d, struct bench_line *l,
+                           bool last, struct varve_error *err)
 {
     struct bench_engine e = {0};
     char dir[400], copy[450];
@@ -151,13 +41,14 @@ static int append_os_round(struct bench *b, const struct bench_data *d, struct l
     if (r < 0)
         return r;
     snprintf(copy, sizeof(copy), "%s/store", dir);
-    r = bench_engine_open(copy, VARVE_DURABILITY_OS, b->threads, &e, err);
+    r = bench_engine_open(&(struct bench_engine_options){.dir = copy, .threads = b->threads}, &e,
+                          err);
     if (r == 0)
         r = bench_engine_append(&e, d, (uint64_t)b->bytes, &engine, err);
     if (r == 0)
         r = bench_limit_write(dir, d, (uint64_t)b->bytes, &limit, err);
     if (r == 0) {
-        line_add(l, (double)b->bytes, &engine, &limit);
+        bench_line_add(l, (double)b->bytes, &engine, &limit);
         if (last && bench_files_find(copy, ".log", &files, NULL) == 0 && files.count) {
             struct stat st;
             char to[450];
@@ -174,7 +65,7 @@ static int append_os_round(struct bench *b, const struct bench_data *d, struct l
     return r;
 }
 
-static int append_fsync_round(struct bench *b, const struct bench_data *d, struct line *l,
+static int append_fsync_round(struct bench *b, const struct bench_data *d, struct bench_line *l,
                               struct varve_error *err)
 {
     struct bench_engine e = {0};
@@ -186,14 +77,17 @@ static int append_fsync_round(struct bench *b, const struct bench_data *d, struc
     if (r < 0)
         return r;
     snprintf(store, sizeof(store), "%s/store", dir);
-    r = bench_engine_open(store, VARVE_DURABILITY_FSYNC, b->threads, &e, err);
+    r = bench_engine_open(&(struct bench_engine_options){.dir = store,
+                                                         .durability = VARVE_DURABILITY_FSYNC,
+                                                         .threads = b->threads},
+                          &e, err);
     if (r == 0)
         r = bench_engine_append_threads(&e, d, (uint64_t)b->bytes, BENCH_FSYNC_THREADS, &engine,
                                         &commit, err);
     if (r == 0)
         r = bench_limit_write_sync(dir, d, (uint64_t)b->bytes, commit, &limit, err);
     if (r == 0)
-        line_add(l, (double)b->bytes, &engine, &limit);
+        bench_line_add(l, (double)b->bytes, &engine, &limit);
     bench_engine_close(&e);
     bench_scratch_remove(dir);
     return r;
@@ -202,7 +96,7 @@ static int append_fsync_round(struct bench *b, const struct bench_data *d, struc
 /* ---- hot read, tier, cold read: one store serves all rounds of the reads ---- */
 
 static int read_rounds(struct bench *b, struct bench_engine *e, const char *dir, bool cold,
-                       struct line *l, struct varve_error *err)
+                       struct bench_line *l, struct varve_error *err)
 {
     /* Reads take little time, and so more of them tell more. */
     unsigned rounds = b->rounds > READ_ROUNDS_MIN ? b->rounds : READ_ROUNDS_MIN;
@@ -220,13 +114,14 @@ static int read_rounds(struct bench *b, struct bench_engine *e, const char *dir,
                           "the engine read %" PRIu64 " bytes, its limit %" PRIu64, bytes,
                           limit_bytes);
         if (r == 0 && i > 0) /* the first warms both */
-            line_add(l, (double)bytes, &engine, &limit);
+            bench_line_add(l, (double)bytes, &engine, &limit);
     }
     return r;
 }
 
-static int tier_round(struct bench *b, const struct bench_data *d, struct line *l, struct line *hot,
-                      struct line *cold, bool last, struct varve_error *err)
+static int tier_round(struct bench *b, const struct bench_data *d, struct bench_line *l,
+                      struct bench_line *hot, struct bench_line *cold, bool last,
+                      struct varve_error *err)
 {
     struct varve_tier_options evict = {.size = sizeof(evict), .evict = true};
     struct bench_engine e = {0};
@@ -240,7 +135,8 @@ static int tier_round(struct bench *b, const struct bench_data *d, struct line *
     snprintf(store, sizeof(store), "%s/store", dir);
     snprintf(logs, sizeof(logs), "%s/logs", store);
     snprintf(objects, sizeof(objects), "%s/cold", store);
-    r = bench_engine_open(store, VARVE_DURABILITY_OS, b->threads, &e, err);
+    r = bench_engine_open(&(struct bench_engine_options){.dir = store, .threads = b->threads}, &e,
+                          err);
     if (r == 0)
         r = bench_engine_append(&e, d, (uint64_t)b->bytes, &seconds, err);
     if (r == 0)
@@ -248,7 +144,7 @@ static int tier_round(struct bench *b, const struct bench_data *d, struct line *
     if (r == 0)
         r = varve_log_seal(e.log, err);
     if (r == 0 && last) {
-        if (wanted(b, hot->what))
+        if (bench_wanted(b, hot->what))
             r = read_rounds(b, &e, logs, false, hot, err);
         if (r == 0 && bench_files_find(logs, ".log", &files, NULL) == 0 && files.count) {
             struct stat st;
@@ -268,12 +164,12 @@ static int tier_round(struct bench *b, const struct bench_data *d, struct line *
     if (r == 0)
         r = bench_engine_tier(&e, &engine, err);
     if (r == 0)
-        r = bench_limit_tier(logs, dir, b->threads, &limit, err);
+        r = bench_limit_tier(logs, dir, b->threads, NULL, NULL, &limit, err);
     if (r == 0)
-        line_add(l, (double)b->bytes, &engine, &limit);
+        bench_line_add(l, (double)b->bytes, &engine, &limit);
     if (r == 0 && last) {
         r = varve_log_tier(e.log, &evict, err);
-        if (r == 0 && wanted(b, cold->what))
+        if (r == 0 && bench_wanted(b, cold->what))
             r = read_rounds(b, &e, objects, true, cold, err);
         if (r == 0 && bench_files_find(objects, ".zst", &files, NULL) == 0 && files.count)
             run_program(b, cold, "zstd -dc of one object",
@@ -290,37 +186,38 @@ static void bench_one(struct bench *b, bool random)
 {
     struct bench_data d;
     struct varve_error err = {0};
-    struct line os = {.what = "append os", .limit = "write(2)", .bound = 0.7};
-    struct line fs = {
+    struct bench_line os = {.what = "append os", .limit = "write(2)", .bound = 0.7};
+    struct bench_line fs = {
         .what = "append fsync, 64 thr.", .limit = "write(2)+fdatasync, same commits", .bound = 0.8};
-    struct line hot = {.what = "hot read", .limit = "read(2)", .bound = 0.7};
-    struct line tier = {.what = "tier", .limit = "read, SHA-256, zstd, write, sync", .bound = 0.8};
-    struct line cold = {.what = "cold read", .limit = "read(2), decompress", .bound = 0.9};
+    struct bench_line hot = {.what = "hot read", .limit = "read(2)", .bound = 0.7};
+    struct bench_line tier = {
+        .what = "tier", .limit = "read, SHA-256, zstd, write, sync", .bound = 0.8};
+    struct bench_line cold = {.what = "cold read", .limit = "read(2), decompress", .bound = 0.9};
 
     if (bench_data_make(&d, random, &err) < 0) {
-        fail(b, "data", &err);
+        bench_fail(b, "data", &err);
         return;
     }
     os.data = fs.data = hot.data = tier.data = cold.data = d.name;
-    for (unsigned i = 0; !b->failed && wanted(b, os.what) && i < b->rounds; i++)
+    for (unsigned i = 0; !b->failed && bench_wanted(b, os.what) && i < b->rounds; i++)
         if (append_os_round(b, &d, &os, i + 1 == b->rounds, &err) < 0)
-            fail(b, "append os", &err);
-    print_line(b, &os);
-    for (unsigned i = 0; !b->failed && wanted(b, fs.what) && i < b->rounds; i++)
+            bench_fail(b, "append os", &err);
+    bench_print_line(b, &os);
+    for (unsigned i = 0; !b->failed && bench_wanted(b, fs.what) && i < b->rounds; i++)
         if (append_fsync_round(b, &d, &fs, &err) < 0)
-            fail(b, "append fsync", &err);
-    print_line(b, &fs);
+            bench_fail(b, "append fsync", &err);
+    bench_print_line(b, &fs);
     /* The reads need a store that has been tiered: the last round of tiering leaves it. */
-    unsigned rounds = wanted(b, tier.what)                          ? b->rounds
-                      : wanted(b, hot.what) || wanted(b, cold.what) ? 1
-                                                                    : 0;
+    unsigned rounds = bench_wanted(b, tier.what)                                ? b->rounds
+                      : bench_wanted(b, hot.what) || bench_wanted(b, cold.what) ? 1
+                                                                                : 0;
     for (unsigned i = 0; !b->failed && i < rounds; i++)
         if (tier_round(b, &d, &tier, &hot, &cold, i + 1 == rounds, &err) < 0)
-            fail(b, "tier", &err);
-    print_line(b, &hot);
-    if (wanted(b, tier.what))
-        print_line(b, &tier);
-    print_line(b, &cold);
+            bench_fail(b, "tier", &err);
+    bench_print_line(b, &hot);
+    if (bench_wanted(b, tier.what))
+        bench_print_line(b, &tier);
+    bench_print_line(b, &cold);
     bench_data_free(&d);
 }
 
@@ -343,11 +240,12 @@ static void bench_rss(struct bench *b, int64_t bytes)
     if (r == 0)
         r = bench_data_make(&d, false, &err);
     if (r < 0) {
-        fail(b, "memory", &err);
+        bench_fail(b, "memory", &err);
         return;
     }
     m = bench_memory_start();
-    r = bench_engine_open(store, VARVE_DURABILITY_OS, b->threads, &e, &err);
+    r = bench_engine_open(&(struct bench_engine_options){.dir = store, .threads = b->threads}, &e,
+                          &err);
     if (r == 0)
         r = bench_engine_append(&e, &d, (uint64_t)bytes, &seconds, &err);
     if (r == 0)
@@ -359,7 +257,7 @@ static void bench_rss(struct bench *b, int64_t bytes)
     bench_scratch_remove(dir);
     bench_data_free(&d);
     if (r < 0) {
-        fail(b, "memory", &err);
+        bench_fail(b, "memory", &err);
         return;
     }
     b->below |= peak > RSS_BOUND_MIB || read < (uint64_t)bytes;
@@ -385,11 +283,19 @@ static void usage(FILE *out)
           "  --size SIZE      bytes of each round (default 256MiB)\n"
           "  --rounds N       rounds; engine and limit take turns (default 5, at most 25)\n"
           "  --threads N      workers of the engine and of its limits (default: processors)\n"
-          "  --only FIGURE    those whose name begins so: append, \"append os\", hot, tier, cold\n"
+          "  --only FIGURE    those whose name begins so: append, \"append os\", hot, tier, cold,\n"
+          "                   upload, seek\n"
           "  --data WHAT      lines, random or both (default both)\n"
           "  --memory SIZE    instead: append, tier and read back SIZE, print the peak of private "
           "memory\n"
           "  --no-programs    leave out cp, cat and zstd\n"
+          "  --cold URL       instead: upload, cold read and seek on that object store, below a "
+          "prefix of its own\n"
+          "  --input FILE     with --cold: its lines are the records\n"
+          "  --segment SIZE   with --cold: of a segment (default 512MiB)\n"
+          "  --parallel N     with --cold: requests of the limits at a time (default 8)\n"
+          "  --rate SIZE      with --cold: instead, whether uploads keep to that many bytes a "
+          "second\n"
           "  --json           one JSON object a line\n"
           "  --help\n\n"
           "cpu: processor seconds of the engine for one of its limit.\n\n"
@@ -407,6 +313,11 @@ enum {
     OPT_ONLY,
     OPT_MEMORY,
     OPT_NOPROG,
+    OPT_COLD,
+    OPT_INPUT,
+    OPT_SEGMENT,
+    OPT_PARALLEL,
+    OPT_RATE,
     OPT_JSON
 };
 
@@ -419,6 +330,11 @@ static const struct option long_options[] = {
     {"only", required_argument, NULL, OPT_ONLY},
     {"memory", required_argument, NULL, OPT_MEMORY},
     {"no-programs", no_argument, NULL, OPT_NOPROG},
+    {"cold", required_argument, NULL, OPT_COLD},
+    {"input", required_argument, NULL, OPT_INPUT},
+    {"segment", required_argument, NULL, OPT_SEGMENT},
+    {"parallel", required_argument, NULL, OPT_PARALLEL},
+    {"rate", required_argument, NULL, OPT_RATE},
     {"json", no_argument, NULL, OPT_JSON},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -437,7 +353,12 @@ static bool parse_count(const char *text, int64_t max, unsigned *ret)
 int bench_main(int argc, char **argv)
 {
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    struct bench b = {.dir = ".", .bytes = 256 * 1024 * 1024, .rounds = 5, .programs = true};
+    struct bench b = {.dir = ".",
+                      .bytes = 256 * 1024 * 1024,
+                      .rounds = 5,
+                      .programs = true,
+                      .segment = 512 * 1024 * 1024,
+                      .parallel = 8};
     const char *data = "both";
     int64_t memory = 0;
     int c;
@@ -465,14 +386,31 @@ int bench_main(int argc, char **argv)
             break;
         case OPT_ONLY:
             b.only = optarg;
-            ok = wanted(&b, "append os") || wanted(&b, "append fsync, 64 thr.") ||
-                 wanted(&b, "hot read") || wanted(&b, "tier") || wanted(&b, "cold read");
+            ok = bench_wanted(&b, "append os") || bench_wanted(&b, "append fsync, 64 thr.") ||
+                 bench_wanted(&b, "hot read") || bench_wanted(&b, "tier") ||
+                 bench_wanted(&b, "cold read") || bench_wanted(&b, "upload") ||
+                 bench_wanted(&b, "seek");
             break;
         case OPT_MEMORY:
             ok = base_parse_size(optarg, &memory) && memory >= 1024 * 1024;
             break;
         case OPT_NOPROG:
             b.programs = false;
+            break;
+        case OPT_COLD:
+            b.cold_url = optarg;
+            break;
+        case OPT_INPUT:
+            b.input = optarg;
+            break;
+        case OPT_SEGMENT:
+            ok = base_parse_size(optarg, &b.segment) && b.segment >= 1024 * 1024;
+            break;
+        case OPT_PARALLEL:
+            ok = parse_count(optarg, BENCH_PARALLEL_MAX, &b.parallel);
+            break;
+        case OPT_RATE:
+            ok = base_parse_size(optarg, &b.rate) && b.rate >= 1024 * 1024;
             break;
         case OPT_JSON:
             b.json = true;
@@ -493,10 +431,16 @@ int bench_main(int argc, char **argv)
         fprintf(stderr, "varve: bench: unexpected argument %s\n", argv[optind]);
         return 2;
     }
+    if (!b.cold_url && (b.input || b.rate)) {
+        fprintf(stderr, "varve: bench: %s goes with --cold\n", b.input ? "--input" : "--rate");
+        return 2;
+    }
     if (memory) {
         bench_rss(&b, memory);
+    } else if (b.cold_url) {
+        bench_remote(&b, data);
     } else {
-        print_heading(&b);
+        bench_print_heading(&b);
         if (strcmp(data, "random") != 0)
             bench_one(&b, false);
         if (!b.failed && strcmp(data, "lines") != 0)

@@ -1,5 +1,6 @@
 /* What the benchmarks append: batches of 64 KiB of 1 KiB records, log-like lines or random bytes.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,23 +82,47 @@ static void fill_lines(uint8_t *buf, size_t size, uint64_t *state)
     }
 }
 
-static int make_batch(bool random, uint64_t *state, uint8_t **ret, size_t *ret_size,
+/* Where records come from: random bytes, made-up lines, or the lines of a file. */
+struct source {
+    bool random;
+    uint64_t state;
+    FILE *file; /* NULL: none */
+    char line[16384];
+    uint8_t value[BENCH_RECORD_BYTES];
+};
+
+static int source_next(struct source *s, struct varve_record *record, struct varve_error *err)
+{
+    if (!s->file) {
+        (s->random ? fill_random : fill_lines)(s->value, sizeof(s->value), &s->state);
+        record->value = s->value;
+        record->value_size = sizeof(s->value);
+        return 0;
+    }
+    if (!fgets(s->line, sizeof(s->line), s->file)) {
+        rewind(s->file);
+        if (!fgets(s->line, sizeof(s->line), s->file))
+            return base_fail(err, VARVE_E_INVALID, "the file of lines is empty or cannot be read");
+    }
+    record->value = s->line;
+    record->value_size = strcspn(s->line, "\n");
+    return 0;
+}
+
+static int make_batch(struct source *source, uint8_t **ret, size_t *ret_size,
                       struct varve_error *err)
 {
-    uint8_t value[BENCH_RECORD_BYTES];
-    struct varve_record record = {.value = value, .value_size = sizeof(value)};
+    struct varve_record record = {0};
     struct varve_batch *batch = NULL;
     const void *data;
     size_t size;
     int r = varve_batch_new(VARVE_CODEC_NONE, 0, BENCH_BATCH_BYTES, &batch, err);
 
     while (r == 0) {
-        if (random)
-            fill_random(value, sizeof(value), state);
-        else
-            fill_lines(value, sizeof(value), state);
+        r = source_next(source, &record, err);
         record.timestamp = 1431857103000 + (int64_t)varve_batch_count(batch);
-        r = varve_batch_add(batch, &record, err);
+        if (r == 0)
+            r = varve_batch_add(batch, &record, err);
     }
     if (r == VARVE_E_FULL)
         r = record_builder_encode(batch, &data, &size, err);
@@ -113,17 +138,35 @@ static int make_batch(bool random, uint64_t *state, uint8_t **ret, size_t *ret_s
     return r;
 }
 
-int bench_data_make(struct bench_data *d, bool random, struct varve_error *err)
+static int data_fill(struct bench_data *d, struct source *source, struct varve_error *err)
 {
-    uint64_t state = random ? 1 : 2;
     int r = 0;
 
-    memset(d, 0, sizeof(*d));
-    d->name = random ? "random" : "lines";
     for (size_t i = 0; r == 0 && i < BENCH_RING_BATCHES; i++)
-        r = make_batch(random, &state, &d->batches[i], &d->sizes[i], err);
+        r = make_batch(source, &d->batches[i], &d->sizes[i], err);
     if (r < 0)
         bench_data_free(d);
+    return r;
+}
+
+int bench_data_make(struct bench_data *d, bool random, struct varve_error *err)
+{
+    struct source source = {.random = random, .state = random ? 1 : 2};
+
+    *d = (struct bench_data){.name = random ? "random" : "lines"};
+    return data_fill(d, &source, err);
+}
+
+int bench_data_read(struct bench_data *d, const char *path, struct varve_error *err)
+{
+    struct source source = {.file = fopen(path, "re")};
+    int r;
+
+    *d = (struct bench_data){.name = "input"};
+    if (!source.file)
+        return base_fail_errno(err, errno, "open %s", path);
+    r = data_fill(d, &source, err);
+    fclose(source.file);
     return r;
 }
 

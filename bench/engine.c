@@ -18,33 +18,37 @@ static int counted_fdatasync(void *ctx, int fd)
     return base_io_posix.fdatasync(ctx, fd);
 }
 
-int bench_engine_open(const char *dir, enum varve_durability durability, unsigned threads,
-                      struct bench_engine *ret, struct varve_error *err)
+int bench_engine_open(const struct bench_engine_options *options, struct bench_engine *ret,
+                      struct varve_error *err)
 {
     static struct base_io io;
-    struct varve_store_options options = {
-        .size = sizeof(options),
+    struct varve_store_options store_options = {
+        .size = sizeof(store_options),
         .no_background = true,
-        .threads = threads,
+        .threads = options->threads,
+        .cold_url = options->cold_url,
+        .upload_bytes_per_second = options->rate,
     };
     const struct varve_log_options log_options = {
         .size = sizeof(log_options),
-        .durability = durability,
+        .durability = options->durability,
     };
-    const struct varve_option flush = {"flush.ms", "-1"};
+    char segment[24];
+    const struct varve_option log_settings[] = {{"flush.ms", "-1"}, {"segment.bytes", segment}};
     struct base_env env;
     struct bench_engine e = {0};
     int r;
 
+    snprintf(segment, sizeof(segment), "%lld", (long long)options->segment);
     base_env_init(&env);
     io = base_io_posix;
     io.fdatasync = counted_fdatasync;
     env.io = &io;
-    r = log_store_create_env(&env, dir, &options, err);
+    r = log_store_create_env(&env, options->dir, &store_options, err);
     if (r == 0)
-        r = log_store_open_env(&env, dir, &options, &e.store, err);
+        r = log_store_open_env(&env, options->dir, &store_options, &e.store, err);
     if (r == 0)
-        r = varve_log_create(e.store, "bench", &flush, 1, err);
+        r = varve_log_create(e.store, "bench", log_settings, options->segment ? 2 : 1, err);
     if (r == 0)
         r = varve_log_open(e.store, "bench", &log_options, &e.log, err);
     if (r < 0) {

@@ -187,16 +187,20 @@ struct crew {
     _Atomic size_t next;
     _Atomic uint64_t bytes;
     _Atomic int failed; /* errno */
-    bool (*work)(struct crew *crew, size_t i);
+    bool (*work)(struct crew *crew, unsigned thread, size_t i);
+    bool (*sink)(void *ctx, unsigned thread, const char *path, size_t i);
+    void *sink_ctx;
+    _Atomic unsigned threads;
 };
 
 static void *crew_run(void *arg)
 {
     struct crew *crew = arg;
+    unsigned thread = atomic_fetch_add(&crew->threads, 1);
 
     pthread_setname_np(pthread_self(), "limit");
     for (size_t i; (i = atomic_fetch_add(&crew->next, 1)) < crew->files->count;)
-        if (!crew->work(crew, i))
+        if (!crew->work(crew, thread, i))
             atomic_store(&crew->failed, errno ? errno : EIO);
     return NULL;
 }
@@ -229,8 +233,8 @@ static void tier_path(const char *out, size_t i, char *ret, size_t size)
     snprintf(ret, size, "%s/limit-%zu", out, i);
 }
 
-/* One segment: read, hash, compress block by block, write, sync. */
-static bool tier_one(struct crew *crew, size_t i)
+/* One segment: read, hash, compress block by block, write, sync or hand on. */
+static bool tier_one(struct crew *crew, unsigned thread, size_t i)
 {
     char path[512];
     uint8_t digest[BASE_SHA256_SIZE];
@@ -262,7 +266,7 @@ static bool tier_one(struct crew *crew, size_t i)
     }
     if (ok) {
         base_sha256_final(sha, digest);
-        ok = fdatasync(to) == 0;
+        ok = crew->sink ? crew->sink(crew->sink_ctx, thread, path, i) : fdatasync(to) == 0;
     }
     close(in);
     close(to);
@@ -274,10 +278,12 @@ static bool tier_one(struct crew *crew, size_t i)
 }
 
 int bench_limit_tier(const char *dir, const char *out, unsigned threads,
-                     struct bench_time *ret_time, struct varve_error *err)
+                     bool (*sink)(void *ctx, unsigned thread, const char *path, size_t i),
+                     void *sink_ctx, struct bench_time *ret_time, struct varve_error *err)
 {
     struct bench_files files;
-    struct crew crew = {.files = &files, .out = out, .work = tier_one};
+    struct crew crew = {
+        .files = &files, .out = out, .work = tier_one, .sink = sink, .sink_ctx = sink_ctx};
     int r = bench_files_find(dir, ".log", &files, err);
 
     if (r == 0)
@@ -297,8 +303,9 @@ int bench_limit_tier(const char *dir, const char *out, unsigned threads,
  * zstd program does, it lets the library compare the frames' checksums: nobody restores an archive
  * without looking, and the engine compares a CRC32C of the same bytes (I9).
  */
-static bool decompress_one(struct crew *crew, size_t i)
+static bool decompress_one(struct crew *crew, unsigned thread, size_t i)
 {
+    (void)thread;
     uint8_t *raw = malloc(2 * LIMIT_BLOCK_BYTES), *stored = malloc(2 * LIMIT_BLOCK_BYTES);
     ZSTD_DCtx *zstd = ZSTD_createDCtx();
     int fd = open(crew->files->paths[i], O_RDONLY | O_CLOEXEC);
