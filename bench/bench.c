@@ -1,7 +1,6 @@
-/* The command: options, the rounds, and the table. */
+/* The figures of this machine: the rounds of each. */
 #include "bench/bench.h"
 
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +9,6 @@
 
 #include "base/error.h"
 #include "base/io.h"
-#include "base/text.h"
 
 #define RSS_BOUND_MIB 96.0
 #define READ_ROUNDS_MIN 21 /* of a read; one more warms it up */
@@ -272,179 +270,69 @@ static void bench_rss(struct bench *b, int64_t bytes)
             (double)bytes / (1 << 30), peak, RSS_BOUND_MIB, peak > RSS_BOUND_MIB ? "ABOVE" : "ok");
 }
 
-/* ---- the command ---- */
+/* ---- the run ---- */
 
-static void usage(FILE *out)
+static bool is_figure(const struct bench *b)
 {
-    fputs("usage: varve bench [options]\n\n"
-          "Measures append, read and tiering beside the machine's own limits, in one scratch "
-          "store.\n\n"
-          "  --dir DIR        scratch directory (default: the current one)\n"
-          "  --size SIZE      bytes of each round (default 256MiB)\n"
-          "  --rounds N       rounds; engine and limit take turns (default 5, at most 25)\n"
-          "  --threads N      workers of the engine and of its limits (default: processors)\n"
-          "  --only FIGURE    those whose name begins so: append, \"append os\", hot, tier, cold,\n"
-          "                   upload, seek\n"
-          "  --data WHAT      lines, random or both (default both)\n"
-          "  --memory SIZE    instead: append, tier and read back SIZE, print the peak of private "
-          "memory\n"
-          "  --no-programs    leave out cp, cat and zstd\n"
-          "  --cold URL       instead: upload, cold read and seek on that object store, below a "
-          "prefix of its own\n"
-          "  --input FILE     with --cold: its lines are the records\n"
-          "  --segment SIZE   with --cold: of a segment (default 512MiB)\n"
-          "  --parallel N     with --cold: requests of the limits at a time (default 8)\n"
-          "  --rate SIZE      with --cold: instead, whether uploads keep to that many bytes a "
-          "second\n"
-          "  --json           one JSON object a line\n"
-          "  --help\n\n"
-          "cpu: processor seconds of the engine for one of its limit.\n\n"
-          "exit codes: 0 all ratios hold, 1 one is below its bound or something failed, 2 wrong "
-          "use\n",
-          out);
+    return bench_wanted(b, "append os") || bench_wanted(b, "append fsync, 64 thr.") ||
+           bench_wanted(b, "hot read") || bench_wanted(b, "tier") || bench_wanted(b, "cold read") ||
+           bench_wanted(b, "upload") || bench_wanted(b, "seek");
 }
 
-enum {
-    OPT_DIR = 256,
-    OPT_SIZE,
-    OPT_ROUNDS,
-    OPT_THREADS,
-    OPT_DATA,
-    OPT_ONLY,
-    OPT_MEMORY,
-    OPT_NOPROG,
-    OPT_COLD,
-    OPT_INPUT,
-    OPT_SEGMENT,
-    OPT_PARALLEL,
-    OPT_RATE,
-    OPT_JSON
-};
-
-static const struct option long_options[] = {
-    {"dir", required_argument, NULL, OPT_DIR},
-    {"size", required_argument, NULL, OPT_SIZE},
-    {"rounds", required_argument, NULL, OPT_ROUNDS},
-    {"threads", required_argument, NULL, OPT_THREADS},
-    {"data", required_argument, NULL, OPT_DATA},
-    {"only", required_argument, NULL, OPT_ONLY},
-    {"memory", required_argument, NULL, OPT_MEMORY},
-    {"no-programs", no_argument, NULL, OPT_NOPROG},
-    {"cold", required_argument, NULL, OPT_COLD},
-    {"input", required_argument, NULL, OPT_INPUT},
-    {"segment", required_argument, NULL, OPT_SEGMENT},
-    {"parallel", required_argument, NULL, OPT_PARALLEL},
-    {"rate", required_argument, NULL, OPT_RATE},
-    {"json", no_argument, NULL, OPT_JSON},
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
-};
-
-static bool parse_count(const char *text, int64_t max, unsigned *ret)
-{
-    int64_t v;
-
-    if (!base_parse_i64(text, &v) || v < 1 || v > max)
-        return false;
-    *ret = (unsigned)v;
-    return true;
-}
-
-int bench_main(int argc, char **argv)
+void bench_init(struct bench *b)
 {
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    struct bench b = {.dir = ".",
-                      .bytes = 256 * 1024 * 1024,
-                      .rounds = 5,
-                      .programs = true,
-                      .segment = 512 * 1024 * 1024,
-                      .parallel = 8};
-    const char *data = "both";
-    int64_t memory = 0;
-    int c;
 
-    b.threads = processors < 1 ? 1 : processors > 64 ? 64 : (unsigned)processors;
-    optind = 1;
-    while ((c = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
-        bool ok = true;
-        switch (c) {
-        case OPT_DIR:
-            b.dir = optarg;
-            break;
-        case OPT_SIZE:
-            ok = base_parse_size(optarg, &b.bytes) && b.bytes >= 1024 * 1024;
-            break;
-        case OPT_ROUNDS:
-            ok = parse_count(optarg, BENCH_ROUNDS_MAX, &b.rounds);
-            break;
-        case OPT_THREADS:
-            ok = parse_count(optarg, 64, &b.threads);
-            break;
-        case OPT_DATA:
-            data = optarg;
-            ok = !strcmp(data, "lines") || !strcmp(data, "random") || !strcmp(data, "both");
-            break;
-        case OPT_ONLY:
-            b.only = optarg;
-            ok = bench_wanted(&b, "append os") || bench_wanted(&b, "append fsync, 64 thr.") ||
-                 bench_wanted(&b, "hot read") || bench_wanted(&b, "tier") ||
-                 bench_wanted(&b, "cold read") || bench_wanted(&b, "upload") ||
-                 bench_wanted(&b, "seek");
-            break;
-        case OPT_MEMORY:
-            ok = base_parse_size(optarg, &memory) && memory >= 1024 * 1024;
-            break;
-        case OPT_NOPROG:
-            b.programs = false;
-            break;
-        case OPT_COLD:
-            b.cold_url = optarg;
-            break;
-        case OPT_INPUT:
-            b.input = optarg;
-            break;
-        case OPT_SEGMENT:
-            ok = base_parse_size(optarg, &b.segment) && b.segment >= 1024 * 1024;
-            break;
-        case OPT_PARALLEL:
-            ok = parse_count(optarg, BENCH_PARALLEL_MAX, &b.parallel);
-            break;
-        case OPT_RATE:
-            ok = base_parse_size(optarg, &b.rate) && b.rate >= 1024 * 1024;
-            break;
-        case OPT_JSON:
-            b.json = true;
-            break;
-        case 'h':
-            usage(stdout);
-            return 0;
-        default:
-            usage(stderr);
-            return 2;
-        }
-        if (!ok) {
-            fprintf(stderr, "varve: bench: %s is no value for this option\n", optarg);
-            return 2;
-        }
-    }
-    if (optind < argc) {
-        fprintf(stderr, "varve: bench: unexpected argument %s\n", argv[optind]);
-        return 2;
-    }
-    if (!b.cold_url && (b.input || b.rate)) {
-        fprintf(stderr, "varve: bench: %s goes with --cold\n", b.input ? "--input" : "--rate");
-        return 2;
-    }
-    if (memory) {
-        bench_rss(&b, memory);
-    } else if (b.cold_url) {
-        bench_remote(&b, data);
+    *b = (struct bench){.dir = ".",
+                        .data = "both",
+                        .bytes = 256 * 1024 * 1024,
+                        .rounds = 5,
+                        .programs = true,
+                        .segment = 512 * 1024 * 1024,
+                        .parallel = 8};
+    b->threads = processors < 1                   ? 1
+                 : processors > BENCH_THREADS_MAX ? BENCH_THREADS_MAX
+                                                  : (unsigned)processors;
+}
+
+const char *bench_check(const struct bench *b)
+{
+    if (!is_figure(b))
+        return "--only: there is no such figure; they are: append os, append fsync, hot read, "
+               "tier, "
+               "cold read, upload, seek";
+    if (b->rounds < 1 || b->rounds > BENCH_ROUNDS_MAX)
+        return "--rounds is 1 to 25";
+    if (b->threads < 1 || b->threads > BENCH_THREADS_MAX)
+        return "--threads is 1 to 64";
+    if (b->parallel < 1 || b->parallel > BENCH_PARALLEL_MAX)
+        return "--parallel is 1 to 64";
+    if (b->bytes < BENCH_BYTES_MIN || b->segment < BENCH_BYTES_MIN ||
+        (b->memory && b->memory < BENCH_BYTES_MIN) || (b->rate && b->rate < BENCH_BYTES_MIN))
+        return "--size, --segment, --memory and --rate are at least 1 MiB";
+    if (!b->cold_url && (b->input || b->rate))
+        return "--input and --rate go with --cold";
+    return NULL;
+}
+
+bool bench_run(struct bench *b)
+{
+    bool lines = strcmp(b->data, "random") != 0, random = strcmp(b->data, "lines") != 0;
+
+    if (b->memory) {
+        bench_rss(b, b->memory);
+    } else if (b->cold_url) {
+        bench_print_heading(b);
+        if (lines)
+            bench_remote(b, false);
+        if (!b->failed && random)
+            bench_remote(b, true);
     } else {
-        bench_print_heading(&b);
-        if (strcmp(data, "random") != 0)
-            bench_one(&b, false);
-        if (!b.failed && strcmp(data, "lines") != 0)
-            bench_one(&b, true);
+        bench_print_heading(b);
+        if (lines)
+            bench_one(b, false);
+        if (!b->failed && random)
+            bench_one(b, true);
     }
-    return b.failed || b.below ? 1 : 0;
+    return !b->failed && !b->below;
 }

@@ -14,11 +14,9 @@
 
 #include <varve/varve.h>
 
-/* The command: argv[0] is "bench". Returns the exit code: 0, 1 when something failed or a ratio is
- * below its bound, 2 usage. */
-int bench_main(int argc, char **argv);
-
+#define BENCH_THREADS_MAX 64
 #define BENCH_PARALLEL_MAX 64
+#define BENCH_BYTES_MIN (1024 * 1024)
 #define BENCH_RECORD_BYTES 1024
 #define BENCH_BATCH_BYTES (64 * 1024)
 #define BENCH_RING_BATCHES 64 /* distinct batches that are appended again and again */
@@ -35,13 +33,15 @@ struct bench_time bench_time_since(struct bench_time start);
 
 /* The run: what was asked for, and how it went. */
 struct bench {
-    const char *dir;
+    const char *dir;  /* scratch */
+    const char *data; /* lines, random or both */
     const char *only; /* a figure's name; NULL: all */
     int64_t bytes;    /* a round */
     unsigned rounds;
     unsigned threads;
     bool json;
-    bool programs;
+    bool programs;        /* cp, cat and zstd, too */
+    int64_t memory;       /* not 0: instead of all else, private memory over so many bytes */
     const char *cold_url; /* of a store across a wire; NULL: figures of this machine */
     const char *input;    /* a file whose lines are the records; NULL: made up */
     int64_t segment;
@@ -50,6 +50,12 @@ struct bench {
     bool below;        /* a bound did not hold */
     bool failed;
 };
+
+void bench_init(struct bench *b); /* to the defaults */
+/* What is wrong with what was asked for; NULL: nothing. */
+const char *bench_check(const struct bench *b);
+/* Measures and prints. False: something failed, or did not hold its bound. */
+bool bench_run(struct bench *b);
 
 /* One line of the table: the engine and its limit, round by round. */
 struct bench_line {
@@ -184,8 +190,8 @@ int bench_bare_read(struct bench_bare *bare, char *const *keys, const struct ben
 int bench_bare_get(struct bench_bare *bare, const char *key, uint64_t pos, size_t size,
                    double *ret_seconds, struct varve_error *err);
 
-/* The figures of b->cold_url (remote.c); `data` is lines, random or both. */
-void bench_remote(struct bench *b, const char *data);
+/* The figures of b->cold_url (remote.c). */
+void bench_remote(struct bench *b, bool random);
 
 /* ---- memory (memory.c) ---- */
 

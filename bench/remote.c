@@ -488,7 +488,7 @@ static int figures(struct remote *t, struct varve_error *err)
     return r;
 }
 
-static void bench_data_figures(struct bench *b, bool random)
+void bench_remote(struct bench *b, bool random)
 {
     struct remote t = {.b = b};
     struct varve_error err = {0};
@@ -513,13 +513,4 @@ static void bench_data_figures(struct bench *b, bool random)
     free(t.url);
     if (r < 0)
         bench_fail(b, "of the cold tier", &err);
-}
-
-void bench_remote(struct bench *b, const char *data)
-{
-    bench_print_heading(b);
-    if (strcmp(data, "random") != 0)
-        bench_data_figures(b, false);
-    if (!b->failed && strcmp(data, "lines") != 0)
-        bench_data_figures(b, true);
 }

@@ -58,8 +58,6 @@ struct tools_command {
     const char *details; /* paragraphs for --help, ready wrapped; may be NULL */
     const struct tools_option *options;
     int (*run)(struct tools_args *args); /* returns an enum tools_exit */
-    /* Instead of `run`: takes the arguments from the command's name on as they are. */
-    int (*run_whole)(int argc, char **argv);
 };
 
 /* The table; the entry with a NULL name ends it. */

@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "bench/bench.h"
 #include "log/config.h"
 
 #define END                                                                                        \
@@ -129,7 +128,26 @@ static const struct tools_option config_options[] = {LOG_OPTION, TAKE_OVER, JSON
 
 static const struct tools_option delete_options[] = {TAKE_OVER, VERBOSE, END};
 
-static const struct tools_option no_options[] = {END};
+static const struct tools_option bench_options[] = {
+    VALUE("dir", 0, TOOLS_TEXT, "DIR", "scratch directory; default: the current one"),
+    VALUE("size", 0, TOOLS_SIZE, "SIZE", "bytes of each round; default 256MiB"),
+    VALUE("rounds", 0, TOOLS_COUNT, "N", "engine and limit take turns; default 5, at most 25"),
+    VALUE("threads", 0, TOOLS_COUNT, "N",
+          "workers of the engine and of its limits; default: processors"),
+    VALUE("only", 0, TOOLS_TEXT, "FIGURE", "those whose name begins so"),
+    CHOICE("data", "lines|random|both", "default both"),
+    VALUE("memory", 0, TOOLS_SIZE, "SIZE",
+          "instead: append, tier and read back SIZE; prints private memory"),
+    FLAG("no-programs", 0, "leave out cp, cat and zstd"),
+    VALUE("cold", 0, TOOLS_TEXT, "URL", "instead: the figures of that object store"),
+    VALUE("input", 0, TOOLS_TEXT, "FILE", "with --cold: its lines are the records"),
+    VALUE("segment", 0, TOOLS_SIZE, "SIZE", "with --cold: of a segment; default 512MiB"),
+    VALUE("parallel", 0, TOOLS_COUNT, "N", "with --cold: requests of the limits; default 8"),
+    VALUE("rate", 0, TOOLS_SIZE, "SIZE",
+          "with --cold: instead, how well uploads keep to SIZE a second"),
+    JSON,
+    END,
+};
 
 const struct tools_command tools_commands[] = {
     {.name = "init",
@@ -256,12 +274,17 @@ const struct tools_command tools_commands[] = {
      .options = delete_options,
      .run = tools_delete},
     {.name = "bench",
-     .operands = "[NAME...]",
+     .operands = "",
      .operand_min = 0,
-     .operand_max = -1,
+     .operand_max = 0,
      .summary = "measure beside the machine's own limits",
-     .options = no_options,
-     .run_whole = bench_main},
+     .details =
+         "Each figure stands beside a limit measured in the same run on the same bytes: append\n"
+         "os, append fsync, hot read, tier, cold read. With --cold: upload, cold read and seek\n"
+         "on an object store, below a prefix of its own, beside libcurl alone. cpu: processor\n"
+         "seconds of the engine for one of its limit. Exits with 1 when a bound does not hold.\n",
+     .options = bench_options,
+     .run = tools_bench},
     {.name = NULL},
 };
 
@@ -318,7 +341,7 @@ void tools_help_command(FILE *out, const struct tools_command *c)
 {
     bool has_options = c->options[0].name != NULL;
 
-    fprintf(out, "usage: varve %s %s%s\n\n%s.\n", c->name, c->operands,
+    fprintf(out, "usage: varve %s%s%s%s\n\n%s.\n", c->name, *c->operands ? " " : "", c->operands,
             has_options ? " [options]" : "", c->summary);
     if (c->details)
         fprintf(out, "\n%s", c->details);

@@ -16,6 +16,7 @@ int tools_trim(struct tools_args *args);
 int tools_verify(struct tools_args *args);
 int tools_dump(struct tools_args *args);
 int tools_doctor(struct tools_args *args);
+int tools_bench(struct tools_args *args);
 
 /* Shell completion from the table, to `out`. False: no such shell. */
 bool tools_completion_print(FILE *out, const char *shell);

@@ -62,8 +62,6 @@ int main(int argc, char **argv)
     command = tools_command_find(argv[1]);
     if (!command)
         return other(argc, argv);
-    if (command->run_whole)
-        return command->run_whole(argc - 1, argv + 1);
     args = tools_args_parse(command, argc - 2, argv + 2, &rc);
     if (!args)
         return rc;
