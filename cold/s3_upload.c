@@ -41,36 +41,6 @@ static const char *id_split(const struct cold_upload *upload, char ret_write_id[
     return upload->id + ID_DIGITS + 1;
 }
 
-int cold_s3_upload_begin(void *self, const char *key, struct cold_upload *ret,
-                         struct varve_error *err)
-{
-    static const char op[] = "begin upload of";
-    struct cold_s3 *s = self;
-    char full[COLD_S3_KEY_SIZE], write_id[S3_WRITE_ID_SIZE], *id = NULL;
-    struct s3_call call = {
-        .method = "POST", .key = full, .query = "uploads=", .size_max = REPLY_SIZE_MAX};
-    int rc = cold_s3_key(s, op, key, full, err);
-
-    if (rc < 0)
-        return rc;
-    cold_s3_write_id(s, write_id);
-    s3_call_header(&call, S3_WRITE_ID_HEADER, write_id);
-    rc = cold_s3_call(s, op, key, &call, err);
-    if (rc == 0) {
-        rc = s3_reply_upload_id(call.body_memory, call.body_memory_size, &id, err);
-        if (rc == 0 && strlen(id) + S3_WRITE_ID_SIZE > COLD_UPLOAD_ID_MAX)
-            rc = base_fail(err, VARVE_E_UNSUPPORTED, "the store's upload id has %zu bytes",
-                           strlen(id));
-        if (rc < 0)
-            cold_s3_context(s, rc, op, key, err);
-    }
-    if (rc == 0)
-        snprintf(ret->id, sizeof(ret->id), "%s:%s", write_id, id);
-    free(id);
-    free(call.body_memory);
-    return rc;
-}
-
 int cold_s3_upload_part(void *self, const char *key, const struct cold_upload *upload,
                         unsigned number, uint64_t pos, const struct iovec *body, int count,
                         uint32_t crc32c, struct cold_part *ret, struct varve_error *err)
@@ -459,9 +429,12 @@ static int uploads_page(struct uploads *l, const char *prefix, const char *full_
 {
     static const char op[] = "list uploads of";
     struct s3_uploads_result next = {0};
+    /* Not encoded: RGW 16.2 encodes the keys when it is asked to, and does not say so. Those of
+     * varve have no characters that XML lacks. */
     const struct s3_query pairs[] = {
-        {"encoding-type", "url"}, {"key-marker", page->next_key_marker},
-        {"prefix", full_prefix},  {"upload-id-marker", page->next_upload_id_marker},
+        {"key-marker", page->next_key_marker},
+        {"prefix", full_prefix},
+        {"upload-id-marker", page->next_upload_id_marker},
         {"uploads", ""},
     };
     struct s3_call call = {.method = "GET", .key = "", .size_max = S3_REPLY_XML_MAX};
@@ -502,4 +475,64 @@ int cold_s3_upload_list(void *self, const char *prefix,
     } while (rc == 0 && page.truncated && page.next_key_marker);
     page_clear(&page);
     return l.stopped ? l.stopped : rc;
+}
+
+/* ---- begin ---- */
+
+struct others {
+    struct cold_s3 *s;
+    const char *key;
+    const char *id;
+};
+
+static int other_abort(void *arg, const char *key, const struct cold_upload *upload,
+                       int64_t started)
+{
+    const struct others *o = arg;
+
+    (void)started;
+    if (strcmp(key, o->key) == 0 && strcmp(upload->id, o->id) != 0)
+        (void)cold_s3_upload_abort(o->s, key, upload, NULL);
+    return 0;
+}
+
+/* The reply of an earlier request was lost, and with it the id of an upload that it may have begun.
+ * What cannot be ended now is left to whoever lists, or to the bucket's lifecycle rule. */
+static void others_abort(struct cold_s3 *s, const char *key, const char *id)
+{
+    struct others o = {.s = s, .key = key, .id = id};
+
+    (void)cold_s3_upload_list(s, key, other_abort, &o, NULL);
+}
+
+int cold_s3_upload_begin(void *self, const char *key, struct cold_upload *ret,
+                         struct varve_error *err)
+{
+    static const char op[] = "begin upload of";
+    struct cold_s3 *s = self;
+    char full[COLD_S3_KEY_SIZE], write_id[S3_WRITE_ID_SIZE], *id = NULL;
+    struct s3_call call = {
+        .method = "POST", .key = full, .query = "uploads=", .size_max = REPLY_SIZE_MAX};
+    int rc = cold_s3_key(s, op, key, full, err);
+
+    if (rc < 0)
+        return rc;
+    cold_s3_write_id(s, write_id);
+    s3_call_header(&call, S3_WRITE_ID_HEADER, write_id);
+    rc = cold_s3_call(s, op, key, &call, err);
+    if (rc == 0) {
+        rc = s3_reply_upload_id(call.body_memory, call.body_memory_size, &id, err);
+        if (rc == 0 && strlen(id) + S3_WRITE_ID_SIZE > COLD_UPLOAD_ID_MAX)
+            rc = base_fail(err, VARVE_E_UNSUPPORTED, "the store's upload id has %zu bytes",
+                           strlen(id));
+        if (rc < 0)
+            cold_s3_context(s, rc, op, key, err);
+    }
+    if (rc == 0)
+        snprintf(ret->id, sizeof(ret->id), "%s:%s", write_id, id);
+    if (rc == 0 && call.uncertain)
+        others_abort(s, key, id);
+    free(id);
+    free(call.body_memory);
+    return rc;
 }

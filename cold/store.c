@@ -552,6 +552,50 @@ int cold_store_upload_list(struct cold_store *store, const char *prefix,
                    store->ops->upload_list(store->self, prefix, visit, arg, err));
 }
 
+struct upload_ids {
+    const char *key;
+    struct cold_upload *items;
+    size_t count, capacity;
+};
+
+static int keep_id(void *arg, const char *key, const struct cold_upload *upload, int64_t started)
+{
+    struct upload_ids *ids = arg;
+
+    (void)started;
+    if (strcmp(key, ids->key) != 0)
+        return 0;
+    if (ids->count == ids->capacity) {
+        size_t capacity = ids->capacity ? ids->capacity * 2 : 4;
+        struct cold_upload *grown = realloc(ids->items, capacity * sizeof(*grown));
+
+        if (!grown)
+            return VARVE_E_NO_MEMORY;
+        ids->items = grown;
+        ids->capacity = capacity;
+    }
+    ids->items[ids->count++] = *upload;
+    return 0;
+}
+
+int cold_store_upload_abort_all(struct cold_store *store, const char *key, struct varve_error *err)
+{
+    struct upload_ids ids = {.key = key};
+    int rc = check_change(store, "abort uploads of", key, err);
+
+    if (rc == 0)
+        rc = cold_store_upload_list(store, key, keep_id, &ids, err);
+    if (rc == VARVE_E_NO_MEMORY)
+        base_fail(err, rc, "abort uploads of %s: out of memory", key);
+    for (size_t i = 0; i < ids.count && rc == 0; i++) {
+        rc = cold_store_upload_abort(store, key, &ids.items[i], err);
+        if (rc == VARVE_E_NOT_FOUND)
+            rc = 0;
+    }
+    free(ids.items);
+    return rc;
+}
+
 void cold_store_stats(struct cold_store *store, struct cold_stats *ret)
 {
     memset(ret, 0, sizeof(*ret));

@@ -242,7 +242,8 @@ int cold_store_list_all(struct cold_store *store, const char *prefix,
 int cold_store_delete(struct cold_store *store, const char *const *keys, size_t count,
                       struct varve_error *err);
 /* Multipart. Nothing is visible before upload_complete. Parts may be sent in parallel and again.
- * `pos` is the part's place. */
+ * `pos` is the part's place. A key has one uploader at a time: an upload whose id was lost with a
+ * reply is found by its key, and aborted, also by upload_begin itself. */
 int cold_store_upload_begin(struct cold_store *store, const char *key, struct cold_upload *ret,
                             struct varve_error *err);
 int cold_store_upload_part(struct cold_store *store, const char *key,
@@ -255,6 +256,8 @@ int cold_store_upload_complete(struct cold_store *store, const char *key,
                                struct cold_etag *ret_etag, struct varve_error *err);
 int cold_store_upload_abort(struct cold_store *store, const char *key,
                             const struct cold_upload *upload, struct varve_error *err);
+/* Aborts every unfinished upload of just this key that the store tells of. */
+int cold_store_upload_abort_all(struct cold_store *store, const char *key, struct varve_error *err);
 /*
  * Which of these parts, as cold_store_upload_part returned them to this process or an earlier one,
  * the store still holds: ret_held[i] is said of parts[i]. Where a part was sent again since, it is

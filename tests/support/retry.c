@@ -185,14 +185,12 @@ int support_retry_uploads(struct cold_store *s, const char *prefix, struct suppo
 /* Aborts all uploads of just this key. */
 static int abort_all(struct cold_store *s, const char *key, struct varve_error *err)
 {
-    struct support_uploads found;
-    int rc = support_retry_uploads(s, key, &found, err);
+    unsigned tries = 0;
+    int rc;
 
-    while (rc == 0 && found.count > 0 && strcmp(found.key, key) == 0) {
-        rc = support_retry_abort(s, key, &found.last, err);
-        if (rc == 0)
-            rc = support_retry_uploads(s, key, &found, err);
-    }
+    do
+        rc = cold_store_upload_abort_all(s, key, err);
+    while (again(rc, err, &tries));
     return rc;
 }
 

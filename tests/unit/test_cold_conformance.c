@@ -1000,6 +1000,34 @@ static void parts_sent_in_parallel_make_one_object(void **state)
     must_not_abort(f, "m/obj", &upload, true);
 }
 
+/* RGW encodes the keys of a listing when it is asked to, and does not say so. */
+static void an_upload_is_listed_by_its_true_key_and_aborted_by_it(void **state)
+{
+    static const char key[] = "m/@/50%25+1/obj \xc3\xbc&<a>.zst";
+    struct fixture *f = *state;
+    struct support_uploads found;
+    struct cold_upload upload;
+    struct varve_error err;
+    int rc;
+
+    assert_int_equal(support_retry_begin(f->store, key, &upload, &err), 0);
+    if (f->caps.private_uploads) { /* nobody else knows of it */
+        assert_int_equal(support_retry_abort(f->store, key, &upload, &err), 0);
+        return;
+    }
+    /* MinIO tells of it only to who knows its whole key. */
+    assert_int_equal(
+        support_retry_uploads(f->store, f->caps.lists_uploads ? "m/@/" : key, &found, &err), 0);
+    assert_int_equal(found.count, 1);
+    assert_string_equal(found.key, key);
+    do
+        rc = cold_store_upload_abort_all(f->store, key, &err);
+    while (rc < 0 && err.retriable);
+    assert_int_equal(rc, 0);
+    assert_int_equal(support_retry_uploads(f->store, key, &found, &err), 0);
+    assert_int_equal(found.count, 0);
+}
+
 static void parts_out_of_order_and_again_are_completed_by_another_handle(void **state)
 {
     struct fixture *f = *state;
@@ -1351,6 +1379,7 @@ int main(int argc, char **argv)
         CASE(many_are_deleted_and_missing_ones_are_no_error),
         CASE(puts_and_deletes_beside_each_other_do_not_fail),
         CASE(parts_sent_in_parallel_make_one_object),
+        CASE(an_upload_is_listed_by_its_true_key_and_aborted_by_it),
         CASE(parts_out_of_order_and_again_are_completed_by_another_handle),
         CASE(an_upload_is_gone_on_with_by_another_handle),
         CASE(an_upload_that_is_not_whole_is_not_completed),
