@@ -28,7 +28,7 @@
  *     72     4  compression level, signed
  *     76     4  version of the zstd library
  *     80     2  size of the key
- *     82     2  size of the upload id
+ *     82     2  size of the upload id, 0: the store was asked, and may have begun any number
  *     84     4  zero
  *     88        key, upload id, zeros
  *   part:
@@ -44,8 +44,9 @@
  * right does not exist.
  *
  * INVARIANTS
- *   J1  The begin of an upload is written before its first part is sent, a part's line after the
- *       store has confirmed it: what the journal says was so.
+ *   J1  A begin without an id is written before the store is asked, one with it before the first
+ *       part is sent, a part's line after the store has confirmed it: what the journal says was so,
+ *       and what may be there has its key in it.
  *   J2  An upload without an end may be gone on with by one process only, the log's writer, and
  *       counts as one of its upload table (I10).
  *   J3  When the last unfinished upload ends the file is emptied: it holds one batch.
@@ -194,8 +195,8 @@ static bool begin_decode(const uint8_t *buf, size_t size, struct tiering_journal
     ret->key = (const char *)buf + BEGIN_SIZE;
     ret->key_size = base_get_le16(buf + 80);
     id_size = base_get_le16(buf + 82);
-    if (ret->key_size == 0 || ret->key_size > COLD_KEY_MAX || id_size == 0 ||
-        id_size > COLD_UPLOAD_ID_MAX || BEGIN_SIZE + ret->key_size + id_size > size ||
+    if (ret->key_size == 0 || ret->key_size > COLD_KEY_MAX || id_size > COLD_UPLOAD_ID_MAX ||
+        BEGIN_SIZE + ret->key_size + id_size > size ||
         memchr(ret->key, '\0', ret->key_size + id_size) || ret->what.base_offset < 0 ||
         ret->what.end_offset <= ret->what.base_offset)
         return false;
@@ -503,10 +504,11 @@ struct tiering_journal *tiering_journal_close(struct tiering_journal *j)
 
 /* Uploads. */
 
-struct tiering_journal_entry *tiering_journal_begin(struct tiering_journal *j,
-                                                    const struct tiering_journal_what *what,
-                                                    const struct base_id *attempt, const char *key,
-                                                    const struct cold_upload *upload)
+/* `upload` may be NULL. */
+static struct tiering_journal_entry *entry_begin(struct tiering_journal *j,
+                                                 const struct tiering_journal_what *what,
+                                                 const struct base_id *attempt, const char *key,
+                                                 const struct cold_upload *upload)
 {
     struct tiering_journal_entry *e = calloc(1, sizeof(*e));
     uint8_t line[LINE_SIZE_MAX];
@@ -520,7 +522,8 @@ struct tiering_journal_entry *tiering_journal_begin(struct tiering_journal *j,
     }
     e->what = *what;
     e->attempt = *attempt;
-    e->upload = *upload;
+    if (upload)
+        e->upload = *upload;
     e->live = true;
     base_mutex_lock(&j->lock);
     e->sequence = j->sequence + 1;
@@ -536,6 +539,28 @@ struct tiering_journal_entry *tiering_journal_begin(struct tiering_journal *j,
     e->next = j->entries;
     j->entries = e;
     base_mutex_unlock(&j->lock);
+    return e;
+}
+
+struct tiering_journal_entry *tiering_journal_ask(struct tiering_journal *j,
+                                                  const struct tiering_journal_what *what,
+                                                  const struct base_id *attempt, const char *key)
+{
+    return entry_begin(j, what, attempt, key, NULL);
+}
+
+struct tiering_journal_entry *tiering_journal_begin(struct tiering_journal *j,
+                                                    struct tiering_journal_entry *asked,
+                                                    const struct cold_upload *upload)
+{
+    struct tiering_journal_entry *e;
+
+    if (!asked)
+        return NULL;
+    e = entry_begin(j, &asked->what, &asked->attempt, asked->key, upload);
+    if (!e)
+        return asked;
+    tiering_journal_end(j, asked);
     return e;
 }
 
@@ -590,7 +615,7 @@ bool tiering_journal_same(const struct tiering_journal_what *a,
 
 static bool is_of(void *ctx, const struct tiering_journal_entry *entry)
 {
-    return tiering_journal_same(&entry->what, ctx);
+    return entry->upload.id[0] != '\0' && tiering_journal_same(&entry->what, ctx);
 }
 
 struct tiering_journal_entry *

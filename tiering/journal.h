@@ -1,7 +1,8 @@
 /*
  * The journal of a log's unfinished multipart uploads: a small local file, so that a process that
  * was killed is followed by one that goes on with them, or aborts them by exact key and id. Some
- * stores (MinIO) do not list what was left behind.
+ * stores (MinIO) do not list what was left behind, but to who knows its key: so the key is noted
+ * before the store is asked for an upload, whose answer may be lost.
  *
  * Nothing depends on it. What the journal has lost dangles in the store until a collection finds
  * it by listing, or the bucket's lifecycle rule does; what it says too much the store denies. So it
@@ -44,7 +45,7 @@ struct tiering_journal_entry {
     struct base_id attempt;
     struct tiering_journal_what what;
     char *key;
-    struct cold_upload upload;
+    struct cold_upload upload; /* "": asked for, and there may be any number under the key */
     struct tiering_journal_part *parts; /* [number - 1] */
     unsigned part_count;                /* the highest number */
 };
@@ -57,11 +58,15 @@ int tiering_journal_open(const struct base_env *env, const char *path, struct ti
                          struct varve_error *err);
 struct tiering_journal *tiering_journal_close(struct tiering_journal *j);
 
-/* A multipart upload was begun and no part of it is sent yet. NULL: it could not be noted, which is
+/* The store is about to be asked for a multipart upload. NULL: it could not be noted, which is
  * reported once; the upload goes on. */
+struct tiering_journal_entry *tiering_journal_ask(struct tiering_journal *j,
+                                                  const struct tiering_journal_what *what,
+                                                  const struct base_id *attempt, const char *key);
+/* It was begun and no part of it is sent yet. Returns the entry of it, in the place of the one that
+ * asked; the same where it could not be noted. NULL for NULL. */
 struct tiering_journal_entry *tiering_journal_begin(struct tiering_journal *j,
-                                                    const struct tiering_journal_what *what,
-                                                    const struct base_id *attempt, const char *key,
+                                                    struct tiering_journal_entry *asked,
                                                     const struct cold_upload *upload);
 /* A part is stored. A number again replaces what was said of it. */
 void tiering_journal_part(struct tiering_journal *j, struct tiering_journal_entry *entry,
@@ -74,7 +79,7 @@ void tiering_journal_leave(struct tiering_journal *j, struct tiering_journal_ent
 bool tiering_journal_same(const struct tiering_journal_what *a,
                           const struct tiering_journal_what *b);
 
-/* One that was left over of just this, live now; NULL: none. */
+/* One that was left over of just this, and was begun, live now; NULL: none. */
 struct tiering_journal_entry *tiering_journal_take(struct tiering_journal *j,
                                                    const struct tiering_journal_what *what);
 /* One that was left over and `unwanted` says so, live now; NULL: none. */

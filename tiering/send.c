@@ -352,21 +352,26 @@ static int part_start(struct engine *e, struct tiering_upload *u, struct sender 
     return 0;
 }
 
-/* J1: noted before the first part is sent. */
+/* J1: noted before the store is asked, and before the first part is sent. */
 static int multipart_begin(struct engine *e, struct tiering_upload *u, struct varve_error *err)
 {
     struct tiering_journal_what what = e->what;
-    int rc = cold_store_upload_begin(e->t->o.segments, u->key, &u->multipart, err);
+    struct tiering_journal_entry *asked = NULL;
+    int rc;
 
-    if (rc < 0)
-        return rc;
-    u->parted = true;
-    if (!e->journal)
-        return 0;
     what.base_offset = u->entry.base_offset;
     what.end_offset = u->entry.end_offset;
     what.segment_size = u->entry.segment_size;
-    u->journal = tiering_journal_begin(e->journal, &what, &u->attempt, u->key, &u->multipart);
+    if (e->journal)
+        asked = tiering_journal_ask(e->journal, &what, &u->attempt, u->key);
+    rc = cold_store_upload_begin(e->t->o.segments, u->key, &u->multipart, err);
+    if (rc < 0) {
+        if (asked) /* whatever the failure says: the store may have begun one */
+            tiering_journal_leave(e->journal, asked);
+        return rc;
+    }
+    u->parted = true;
+    u->journal = tiering_journal_begin(e->journal, asked, &u->multipart);
     return 0;
 }
 

@@ -616,6 +616,12 @@ static int parts_confirm(struct engine *e, struct tiering_upload *u,
     return rc;
 }
 
+/* Not this request alone: it makes no sense to send it others now. */
+static bool store_is_away(int rc, const struct varve_error *why)
+{
+    return rc == VARVE_E_STORE && why->retriable;
+}
+
 /* Whether an entry can never be gone on with, the segment at hand being the next to be uploaded. */
 struct sweep {
     struct tiering_journal_what what;
@@ -626,7 +632,7 @@ static bool is_unwanted(void *ctx, const struct tiering_journal_entry *entry)
     const struct sweep *w = ctx;
     struct tiering_journal_what of = entry->what;
 
-    if (of.base_offset < w->what.end_offset)
+    if (entry->upload.id[0] == '\0' || of.base_offset < w->what.end_offset)
         return true; /* what matches was taken before */
     of.base_offset = w->what.base_offset;
     of.end_offset = w->what.end_offset;
@@ -649,7 +655,13 @@ static int upload_enter(struct engine *e, const struct hot_segment_info *info,
     w.what.segment_size = info->size;
     if (e->journal && tiering_journal_left(e->journal) > 0) {
         left = tiering_journal_take(e->journal, &w.what);
-        (void)tiering_upload_abort_left(e->t, is_unwanted, &w, NULL, NULL); /* or later */
+        rc = tiering_upload_abort_left(e->t, is_unwanted, &w, NULL, err);
+        if (rc < 0 && store_is_away(rc, err)) {
+            /* Not another one that may be left over, each time the store is tried. */
+            if (left)
+                tiering_journal_leave(e->journal, left);
+            return rc;
+        } /* else later */
     }
     rc = upload_new(e, info, left, &u, err);
     if (rc < 0) {
@@ -696,6 +708,20 @@ static bool is_any(void *ctx, const struct tiering_journal_entry *entry)
     return true;
 }
 
+/* Ends what is left over of an entry. Where no id is known, all that the store tells of under the
+ * key, which is of one attempt of ours; a store that tells nothing is its own judge. */
+static int entry_abort(struct tiering_log *t, const struct tiering_journal_entry *entry,
+                       struct varve_error *err)
+{
+    int rc = entry->upload.id[0] != '\0'
+                 ? cold_store_upload_abort(t->o.segments, entry->key, &entry->upload, err)
+                 : cold_store_upload_abort_all(t->o.segments, entry->key, err);
+
+    if (rc == VARVE_E_NOT_FOUND || (rc == VARVE_E_UNSUPPORTED && entry->upload.id[0] == '\0'))
+        return 0;
+    return rc;
+}
+
 int tiering_upload_abort_left(struct tiering_log *t,
                               bool (*unwanted)(void *ctx,
                                                const struct tiering_journal_entry *entry),
@@ -703,6 +729,7 @@ int tiering_upload_abort_left(struct tiering_log *t,
 {
     struct tiering_journal_entry **taken, *entry;
     unsigned left = t->journal ? tiering_journal_left(t->journal) : 0, count = 0, aborted = 0;
+    bool away = false;
     int rc = 0;
 
     if (ret_count)
@@ -716,15 +743,22 @@ int tiering_upload_abort_left(struct tiering_log *t,
            (entry = tiering_journal_take_if(t->journal, unwanted ? unwanted : is_any, ctx)))
         taken[count++] = entry;
     for (unsigned i = 0; i < count; i++) {
-        int one = cold_store_upload_abort(t->o.segments, taken[i]->key, &taken[i]->upload,
-                                          rc == 0 ? err : NULL);
+        struct varve_error why = {0};
+        int one = VARVE_E_STORE;
 
-        if (one == 0 || one == VARVE_E_NOT_FOUND) {
+        if (!away)
+            one = entry_abort(t, taken[i], &why);
+        away = away || store_is_away(one, &why);
+        if (one == 0) {
             tiering_journal_end(t->journal, taken[i]);
             aborted++;
-        } else {
-            tiering_journal_leave(t->journal, taken[i]);
-            rc = rc == 0 ? one : rc;
+            continue;
+        }
+        tiering_journal_leave(t->journal, taken[i]);
+        if (rc == 0) {
+            rc = one;
+            if (err)
+                *err = why;
         }
     }
     free(taken);

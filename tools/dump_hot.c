@@ -235,9 +235,10 @@ static int print_line(void *arg, const struct tiering_journal_line *line)
             "blocks of %u, index every %u, zstd %u level %d\n",
             line->sequence, line->what.base_offset, line->what.end_offset, line->what.segment_size,
             line->what.epoch, tools_dump_hex(line->attempt.bytes, sizeof(line->attempt.bytes)),
-            (int)line->key_size, line->key, line->upload.id, line->what.part_bytes,
-            line->what.block_bytes, line->what.index_interval_bytes, line->what.compressor_version,
-            line->what.compression_level);
+            (int)line->key_size, line->key,
+            line->upload.id[0] != '\0' ? line->upload.id : "not known: the store was asked",
+            line->what.part_bytes, line->what.block_bytes, line->what.index_interval_bytes,
+            line->what.compressor_version, line->what.compression_level);
         break;
     case TIERING_JOURNAL_PART:
         printf("  upload %u: part %u stored, %" PRIu64 " bytes, crc %08" PRIx32 ", ETag %s\n",

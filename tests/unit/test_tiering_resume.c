@@ -252,6 +252,82 @@ static void a_deleted_log_leaves_no_upload(void **state)
     support_tiering_deinit(&r);
 }
 
+/* The first upload is begun, and its id is lost on the way. */
+static int begin_lost(void *ctx, enum cold_op op, const char *key, bool after)
+{
+    bool *over = ctx;
+
+    (void)key;
+    if (*over || op != COLD_OP_UPLOAD || !after)
+        return 0;
+    *over = true;
+    return VARVE_E_STORE;
+}
+
+/* MinIO tells of an upload only to who knows its key: it must have been noted before. */
+static void an_upload_whose_id_was_lost_does_not_dangle(void **state)
+{
+    for (int killed = 0; killed < 2; killed++) {
+        struct tiering_run run = {.seal = true};
+        struct varve_error err = {0};
+        struct support_tiering r;
+        bool over = false;
+
+        support_logger_expect(((struct support_env *)*state)->logger, "tried again");
+        support_tiering_init(&r, *state);
+        r.remote = true;
+        support_tiering_open_ok(&r);
+        while (r.bytes.size < 40000)
+            assert_int_equal(support_tiering_append(&r, 3000, 7, true, NULL), 0);
+        r.faulty.fault = begin_lost;
+        r.faulty.ctx = &over;
+        assert_int_equal(tiering_log_run(r.t, &run, &err), VARVE_E_STORE);
+        assert_true(over);
+        assert_int_equal(support_tiering_unfinished(&r), 1);
+        if (killed)
+            killed_and_opened(&r);
+        r.faulty.fault = no_listing;
+        support_tiering_run_ok(&r, true, true);
+        assert_int_equal(support_tiering_unfinished(&r), 0);
+        assert_int_equal(support_file_size(support_tmpdir_path(r.e->dir, "local/uploads")), 0);
+        r.faulty.fault = NULL;
+        collect_ok(&r, 0);
+        support_tiering_deinit(&r);
+        support_logger_clear(r.e->logger);
+        assert_int_equal(base_tree_remove(&base_io_posix, r.cold_path, NULL), 0);
+        assert_int_equal(base_tree_remove(&base_io_posix, r.local_path, NULL), 0);
+    }
+}
+
+/* A store that is away for long is asked about one such upload, not about more and more. */
+static void a_store_that_is_away_gets_no_more_to_forget(void **state)
+{
+    struct gone g = {.over = true};
+    struct support_tiering r;
+    struct tiering_run run = {.seal = true};
+    uint64_t size = 0;
+
+    support_logger_expect(((struct support_env *)*state)->logger, "tried again");
+    support_tiering_init(&r, *state);
+    r.remote = true;
+    support_tiering_open_ok(&r);
+    while (r.bytes.size < 40000)
+        assert_int_equal(support_tiering_append(&r, 3000, 7, true, NULL), 0);
+    r.faulty.fault = after_parts;
+    r.faulty.ctx = &g;
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(tiering_log_run(r.t, &run, NULL), VARVE_E_STORE);
+        if (i == 0)
+            size = support_file_size(support_tmpdir_path(r.e->dir, "local/uploads"));
+    }
+    assert_true(size > 0);
+    assert_int_equal(support_file_size(support_tmpdir_path(r.e->dir, "local/uploads")), size);
+    r.faulty.fault = NULL;
+    support_tiering_run_ok(&r, true, true);
+    collect_ok(&r, 0);
+    support_tiering_deinit(&r);
+}
+
 /* Where requests travel: an object of two buffers goes by one put, a larger one by parts. */
 static void how_an_object_goes_depends_on_its_size(void **state)
 {
@@ -295,6 +371,8 @@ int main(void)
         support_env_test(a_collection_ends_what_is_left_over_without_a_listing),
         support_env_test(a_trim_beyond_an_interrupted_upload_ends_it),
         support_env_test(a_deleted_log_leaves_no_upload),
+        support_env_test(an_upload_whose_id_was_lost_does_not_dangle),
+        support_env_test(a_store_that_is_away_gets_no_more_to_forget),
         support_env_test(how_an_object_goes_depends_on_its_size),
     };
 
