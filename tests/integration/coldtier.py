@@ -61,6 +61,12 @@ class Directory:
         folder = os.path.join(self.path, ".varve", "uploads")
         return sorted(n for _, _, names in os.walk(folder) for n in names if n.endswith(".key"))
 
+    def abort_all(self):
+        """Ends all unfinished multipart uploads."""
+        folder = os.path.join(self.path, ".varve", "uploads")
+        for name in os.listdir(folder):
+            os.unlink(os.path.join(folder, name))
+
     @contextlib.contextmanager
     def away(self):
         """Nobody reaches it, as long as that lasts."""
@@ -93,6 +99,10 @@ class Bucket:
         if not found and self.s3 and self.s3.name == "minio":
             assert self.s3.uploads_on_disk() == 0, "MinIO keeps unfinished uploads that it does not list"
         return found
+
+    def abort_all(self):
+        for upload in self.uploads():
+            self.client().abort_upload(self.bucket, upload.key, upload.id)
 
     @contextlib.contextmanager
     def away(self):

@@ -2,8 +2,8 @@
 """What the embedded default is tested with, on a real S3 server: on_server.py minio|rgw [SCRIPT.TEST...]
 
 The same functions as in the scripts that are named here, with buckets as their cold tiers (coldtier.py) and one server
-for all of them. VARVE_KILLS and VARVE_RACES say how many (8 and 5 unless set); VARVE_QUICK= (empty) does as many reads
-and rounds as on a directory.
+for all of them. VARVE_KILLS, VARVE_UPLOAD_KILLS and VARVE_RACES say how many (8, 6 and 5 unless set); VARVE_QUICK= (empty)
+does as many reads and rounds as on a directory.
 """
 
 import os
@@ -20,6 +20,7 @@ import test_kill9  # noqa: E402
 import test_owner  # noqa: E402
 import test_random_reads  # noqa: E402
 import test_tiers  # noqa: E402
+import test_upload_kill  # noqa: E402
 from varvetest import run_tests  # noqa: E402
 
 # What is about the files of the dir driver, or does not touch the cold tier.
@@ -29,6 +30,8 @@ NOT_HERE = {
     test_random_reads: set(),
     test_follow: {name for name in vars(test_follow) if name != "test_a_follower_sees_every_record_once_in_order"},
     test_kill9: {"test_no_offset_is_printed_before_the_sync_that_covers_it"},
+    test_upload_kill: {"test_a_limit_of_20_MB_a_second_holds_within_5_percent",
+                       "test_a_damaged_journal_costs_nothing_but_the_resumption"},
     test_owner: {"test_a_holder_whose_store_is_away_blocks_and_goes_on", "test_settings_of_a_store_are_shown_and_changed"},
 }
 

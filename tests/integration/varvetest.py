@@ -5,6 +5,7 @@ A test file defines functions that begin with `test_`, each taking a fresh direc
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -95,6 +96,18 @@ def hot_segments(store, log):
 
 def empty_cache(store):
     shutil.rmtree(os.path.join(store, "cache"), ignore_errors=True)
+
+
+def move_cold(store, url):
+    """From now on this URL is the store's cold tier (docs/operations.md, "Moving a store")."""
+    path = os.path.join(store, "varve-store")
+    with open(path, encoding="utf-8") as f:
+        text = re.sub(r"^cold = .*$", lambda _: "cold = " + url, f.read(), flags=re.M)
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+    crc = re.search("the bytes give ([0-9a-f]{8})", run("config", store, expect=None)[1]).group(1)
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(re.sub(r"^crc32c = .*$", "crc32c = " + crc, text, flags=re.M))
 
 
 def flip(path, pos, mask=0x01):
