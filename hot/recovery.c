@@ -31,6 +31,7 @@ struct recovery {
     bool border_known;
     struct hot_point vouched; /* good and durable up to here */
     struct hot_point border;  /* a break below is damage */
+    int64_t held;             /* below it all is held elsewhere, too; -1: not asked yet */
 };
 
 static bool point_below(const struct hot_point *a, const struct hot_point *b)
@@ -242,6 +243,46 @@ static int recovery_cut(struct recovery *r, size_t i, uint64_t pos, uint64_t siz
     return 0;
 }
 
+/* The leader epoch of a segment's first batch, -1 when it has none that is whole. */
+static int64_t recovery_epoch(struct hot_set *set, struct hot_segment *segment)
+{
+    struct hot_scan scan;
+    struct record_batch batch;
+    const void *data;
+    int64_t epoch = -1;
+    segment->refs++;
+    if (hot_segment_open(segment, NULL) == 0 && hot_scan_init(&scan, set->io, NULL) == 0) {
+        hot_scan_start(&scan, segment->fd, segment->path, 0, segment->base_offset,
+                       segment->visible.size);
+        if (hot_scan_next(&scan, &data, &batch, NULL) == 0)
+            epoch = batch.leader_epoch;
+        hot_scan_deinit(&scan);
+    }
+    hot_segment_unref(segment);
+    return epoch;
+}
+
+/*
+ * Is all below `offset` held elsewhere, too? Not where another writer's history has replaced what
+ * lies here: this is the only copy then, and it is to be set aside (I13). The newest batch that can
+ * be read says which epoch the files were written in; the next epoch of the log ends it.
+ */
+static bool recovery_held(struct recovery *r, int64_t offset)
+{
+    struct hot_set *set = r->set;
+    const struct hot_set_options *o = &set->options;
+    int64_t epoch = -1;
+    if (r->held < 0) {
+        r->held = o->start_offset;
+        for (size_t i = set->count; o->epoch_count > 0 && i > 0 && epoch < 0; i--)
+            epoch = recovery_epoch(set, set->segments[i - 1]);
+        for (size_t i = 0; epoch >= 0 && i < o->epoch_count; i++)
+            if (o->epochs[i].epoch > epoch && o->epochs[i].start_offset < r->held)
+                r->held = o->epochs[i].start_offset;
+    }
+    return offset <= r->held;
+}
+
 /* Makes reading go to the disk: what could not be written there must not be found. */
 static int recovery_settle(struct hot_set *set, struct hot_segment *segment,
                            struct varve_error *err)
@@ -388,6 +429,14 @@ static int recovery_tail(struct recovery *r, size_t i, struct varve_error *err)
         rc = base_fail(&why, VARVE_E_CORRUPT, "%s ends at offset %lld where %lld comes next",
                        segment->path, (long long)scan.offset,
                        (long long)set->segments[i + 1]->base_offset);
+    /* What is missing the cold tier holds: an eviction that a loss of power has half undone tears
+     * nothing. */
+    if (rc == VARVE_E_CORRUPT && i + 1 < set->count &&
+        recovery_held(r, set->segments[i + 1]->base_offset)) {
+        if (err)
+            *err = why;
+        return rc;
+    }
     if (rc == VARVE_E_CORRUPT) {
         rc = recovery_cut(r, i, scan.pos, size, scan.offset, &why, err);
         if (rc < 0)
@@ -468,9 +517,8 @@ static void recovery_leave(struct hot_segment *segment, int64_t end_offset)
 static int recovery_walk(struct recovery *r, struct varve_error *err)
 {
     struct hot_set *set = r->set;
-    int64_t held_elsewhere = set->options.start_offset;
     struct varve_error why = {0};
-    if (r->border_known && set->count > 0 && r->border.end_offset > held_elsewhere &&
+    if (r->border_known && set->count > 0 && r->border.end_offset > set->options.start_offset &&
         r->vouched.base_offset > set->segments[set->count - 1]->base_offset)
         return base_fail(err, VARVE_E_CORRUPT, "%s: segment %020lld.log is missing", set->dir,
                          (long long)r->vouched.base_offset);
@@ -488,7 +536,7 @@ static int recovery_walk(struct recovery *r, struct varve_error *err)
         int rc = hot_segment_open(segment, &why);
         if (rc == 0)
             rc = trusted ? recovery_trusted(r, i, &why) : recovery_tail(r, i, &why);
-        if (rc == VARVE_E_CORRUPT && !last && set->segments[i + 1]->base_offset <= held_elsewhere) {
+        if (rc == VARVE_E_CORRUPT && !last && recovery_held(r, set->segments[i + 1]->base_offset)) {
             base_log(&set->env->logger, BASE_LOG_WARNING,
                      "%s; the cold tier holds these offsets too (repair: varve verify --repair)",
                      why.msg);
@@ -510,7 +558,7 @@ int hot_recovery_run(struct hot_set *set, const struct hot_publication *old,
                      struct hot_recovery *ret, struct varve_error *err)
 {
     struct hot_recovery report = {.truncated_at = -1};
-    struct recovery r = {.set = set, .report = &report};
+    struct recovery r = {.set = set, .report = &report, .held = -1};
     struct hot_names names;
 
     int rc = recovery_sources(&r, old, err);

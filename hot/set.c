@@ -55,6 +55,21 @@ static int set_check_options(const struct hot_set_options *o, struct varve_error
     return 0;
 }
 
+static int set_copy_epochs(struct hot_set *set, const struct hot_set_options *options,
+                           struct varve_error *err)
+{
+    size_t size = options->epoch_count * sizeof(*set->epochs);
+    set->options.epochs = NULL;
+    if (size == 0)
+        return 0;
+    set->epochs = malloc(size);
+    if (!set->epochs)
+        return base_fail(err, VARVE_E_NO_MEMORY, "history of %zu epochs", options->epoch_count);
+    memcpy(set->epochs, options->epochs, size);
+    set->options.epochs = set->epochs;
+    return 0;
+}
+
 static int set_new(const struct base_env *env, const char *dir,
                    const struct hot_set_options *options, struct hot_set **ret,
                    struct varve_error *err)
@@ -76,7 +91,9 @@ static int set_new(const struct base_env *env, const char *dir,
     base_cond_init(&set->commit[0]);
     base_cond_init(&set->commit[1]);
     base_cond_init(&set->visible);
-    int rc = base_format(&set->dir, err, "%s", dir);
+    int rc = set_copy_epochs(set, options, err);
+    if (rc == 0)
+        rc = base_format(&set->dir, err, "%s", dir);
     if (rc == 0)
         rc = base_format(&set->published_path, err, "%s/published", dir);
     if (rc == 0)
@@ -117,6 +134,7 @@ struct hot_set *hot_set_abandon(struct hot_set *set)
     free(set->segments);
     free(set->headers);
     free(set->iov);
+    free(set->epochs);
     free(set->published_path);
     free(set->checkpoint_path);
     free(set->dir);

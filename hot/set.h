@@ -27,6 +27,12 @@ enum hot_durability {
 #define HOT_SEGMENT_BYTES_MIN 4096
 #define HOT_SEGMENT_BYTES_MAX 0x7fffffff
 
+/* From `start_offset` on the log's batches have this leader epoch, up to the next one's. */
+struct hot_epoch {
+    int64_t epoch;
+    int64_t start_offset;
+};
+
 struct hot_set_options {
     bool read_only;
     enum hot_durability durability;
@@ -37,6 +43,10 @@ struct hot_set_options {
     /* Base of the first segment when the directory holds none. What lies wholly below is held
      * elsewhere too: damage there does not keep the set from opening. */
     int64_t start_offset;
+    /* The log's history, copied, by which a tail that is no part of it is told from what is held
+     * elsewhere. None: all below start_offset is. */
+    const struct hot_epoch *epochs;
+    size_t epoch_count;
 };
 
 /* What opening for writing found and did; all zero after a clean close. */

@@ -233,6 +233,36 @@ static int leader_epoch_at(struct hot_set *hot, int64_t offset, int64_t *ret,
     return rc;
 }
 
+/*
+ * The leader epoch of the newest batch that can be read. The newest of all cannot where a loss of
+ * power has torn, or half evicted, what was never synced.
+ */
+static int leader_epoch_last(struct hot_set *hot, const struct hot_range *range, int64_t *ret,
+                             struct varve_error *err)
+{
+    struct hot_segment *segment;
+    struct hot_segment_info info;
+    uint8_t header[RECORD_BATCH_HEADER_SIZE];
+    struct varve_error why;
+    size_t got;
+    int rc = leader_epoch_at(hot, range->end - 1, ret, err);
+
+    for (int64_t at = range->end - 1; rc == VARVE_E_CORRUPT && at >= range->floor;
+         at = info.base_offset - 1) {
+        if (hot_segment_find(hot, at, false, &segment, &why) < 0)
+            break;
+        hot_segment_extent(segment, &info);
+        if (hot_segment_read(segment, header, sizeof(header), 0, &got, &why) == 0 &&
+            got == sizeof(header) && record_batch_size(header) >= sizeof(header) &&
+            (int64_t)base_get_be64(header) == info.base_offset) {
+            *ret = (int32_t)base_get_be32(header + 12);
+            rc = 0;
+        }
+        hot_segment_unref(segment);
+    }
+    return rc;
+}
+
 /* A batch's CRC32C leaves its leader epoch out. What follows from one that no writer had is not
  * that a tail diverged. Of the oldest the history may be merged. */
 static bool epoch_known(const struct index_root *root, int64_t epoch)
@@ -267,7 +297,7 @@ static int divergence_find(struct tiering_log *t, const struct hot_range *range,
         *ret = INT64_MAX;
         return 0;
     }
-    rc = leader_epoch_at(t->hot, range->end - 1, &epoch, &why);
+    rc = leader_epoch_last(t->hot, range, &epoch, &why);
     if (rc == VARVE_E_CORRUPT && tiering_root_get(t, &now, NULL) == 0 &&
         range->end <= now.end_offset) {
         /* An eviction that a loss of power has half undone: nothing here reaches beyond n, and what

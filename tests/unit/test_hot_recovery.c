@@ -315,6 +315,67 @@ static void a_hole_between_segments_is_damage(void **state)
     assert_non_null(strstr(err.msg, "00000000000000000040.log"));
 }
 
+/* Of an eviction power had kept one unlinking and not the other: what was appended and synced
+ * behind the hole was cut off, the checkpoint being older and `published` torn. */
+static void a_hole_that_the_cold_tier_fills_is_no_torn_tail(void **state)
+{
+    struct support_env *e = *state;
+    struct hot_set_options options = support_hot_options();
+    struct hot_set *set = support_hot_open(e, &options, NULL);
+    struct hot_recovery recovery;
+    struct hot_range range;
+    struct varve_error err;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(support_hot_append(set, 10, 20, &err), 0);
+        assert_int_equal(hot_set_seal(set, &err), 0);
+    }
+    assert_int_equal(support_hot_append(set, 10, 20, &err), 0);
+    assert_int_equal(hot_set_sync(set, &err), 0);
+    hot_set_abandon(set);
+    forget_boot(e);
+    unlink(support_hot_path(e, 10, "log"));
+    unlink(support_tmpdir_path(e->dir, "log/checkpoint"));
+    support_file_truncate(support_tmpdir_path(e->dir, "log/published"), 0);
+    options.start_offset = 20;
+    set = support_hot_open(e, &options, &recovery);
+    hot_set_range(set, &range);
+    assert_int_equal(range.end, 40);
+    assert_int_equal(recovery.truncated_at, -1);
+    assert_int_equal(support_hot_read(set, 20), 40);
+    hot_set_close(set);
+}
+
+/* Another writer's history goes beyond the torn tail: it was taken for a copy of what the cold tier
+ * holds, left as it was, and dropped when the log was opened. */
+static void a_torn_tail_that_diverged_is_cut_and_not_taken_for_a_copy(void **state)
+{
+    struct support_env *e = *state;
+    static const struct hot_epoch history[] = {{0, 0}, {8, 10}};
+    struct hot_set_options options = support_hot_options();
+    struct hot_set *set = support_hot_open(e, &options, NULL);
+    struct hot_recovery recovery;
+    struct hot_range range;
+    struct varve_error err;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(support_hot_append(set, 5, 20, &err), 0);
+        assert_int_equal(support_hot_append(set, 5, 20, &err), 0);
+        assert_int_equal(hot_set_seal(set, &err), 0);
+    }
+    hot_set_abandon(set);
+    forget_boot(e);
+    support_file_truncate(support_hot_path(e, 10, "log"),
+                          support_file_size(support_hot_path(e, 10, "log")) - 1);
+    options.start_offset = 100;
+    options.epochs = history;
+    options.epoch_count = 2;
+    set = support_hot_open(e, &options, &recovery);
+    hot_set_range(set, &range);
+    assert_int_equal(recovery.truncated_at, 15);
+    assert_int_equal(range.end, 15);
+    assert_int_equal(support_hot_read(set, 0), 15);
+    hot_set_close(set);
+}
+
 static void only_what_is_not_vouched_for_is_read(void **state)
 {
     struct support_env *e = *state;
@@ -487,6 +548,8 @@ int main(void)
         TEST(without_any_proof_only_a_last_broken_batch_is_a_torn_tail),
         TEST(a_tail_over_several_segments_is_cut_at_its_first_break),
         TEST(a_hole_between_segments_is_damage),
+        TEST(a_hole_that_the_cold_tier_fills_is_no_torn_tail),
+        TEST(a_torn_tail_that_diverged_is_cut_and_not_taken_for_a_copy),
         TEST(only_what_is_not_vouched_for_is_read),
         TEST(a_damaged_or_missing_index_is_rebuilt),
         TEST(an_index_ahead_of_a_cut_tail_is_shortened),
