@@ -21,6 +21,7 @@ struct base_env {
     /* Likewise: the engine starts no thread. Pools have none, the lease of lease mode is renewed by
      * a call, and who waits sleeps on the clock's seam. */
     bool no_threads;
+    long pid; /* as files and messages say it; 0: the process's own */
 };
 
 /* The system's seams and a silent logger. */

@@ -103,12 +103,12 @@ static void proc_line(const struct base_io *io, const char *path, char *buf, siz
 }
 
 /* The process as its user knows it, for the one who is refused. Best effort. */
-static void process_describe(const struct base_io *io, char *buf, size_t size)
+static void process_describe(const struct base_env *env, char *buf, size_t size)
 {
     char name[32];
 
-    proc_line(io, "/proc/self/comm", name, sizeof(name));
-    snprintf(buf, size, "process %ld (%s)", (long)getpid(), name);
+    proc_line(env->io, "/proc/self/comm", name, sizeof(name));
+    snprintf(buf, size, "process %ld (%s)", env->pid > 0 ? env->pid : (long)getpid(), name);
 }
 
 static int open_lock(struct varve_store *s, struct varve_error *err)
@@ -139,7 +139,7 @@ static int open_lock(struct varve_store *s, struct varve_error *err)
         r = base_fail_errno(err, r, "lock %s", file);
         goto out;
     }
-    process_describe(io, who, sizeof(who) - 1);
+    process_describe(&s->env, who, sizeof(who) - 1);
     strcat(who, "\n");
     r = io->ftruncate(io->ctx, s->lock_fd, 0);
     if (r < 0)
@@ -205,7 +205,7 @@ static int open_lease(struct varve_store *s, struct varve_error *err)
     proc_line(io, "/proc/sys/kernel/hostname", host, sizeof(host));
     if (!boot[0]) /* then nobody is known to be of the same place */
         snprintf(boot, sizeof(boot), "%016llx", (unsigned long long)base_random_u64(s->env.random));
-    process_describe(io, process, sizeof(process));
+    process_describe(&s->env, process, sizeof(process));
     snprintf(place, sizeof(place), "%s:%llu:%llu", boot, (unsigned long long)st.st_dev,
              (unsigned long long)st.st_ino);
     snprintf(who, sizeof(who), "%s on %s", process, host[0] ? host : "an unknown host");
