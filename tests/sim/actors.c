@@ -339,22 +339,24 @@ static void act_look(struct sim_process *p)
         sim_process_close(p);
 }
 
-/* What it finds must have a reason as well: verify looks at both tiers, so nobody may interfere. */
+/* What it finds must have a reason as well: verify looks at both tiers, so nobody may interfere. Or
+ * somebody does, and nothing is concluded. */
 static void act_verify(struct sim_process *p)
 {
     struct sim_world *w = p->world;
     struct varve_verify_options o = {.size = sizeof(o), .ctx = w};
     struct varve_error err = {0};
     struct excuse e;
+    bool calm = sim_chance(&w->actors, 1, 2);
     int rc;
 
-    if (w->flips == 0 && !in_trouble(w) && !p->machine->displaced)
+    if (calm && w->flips == 0 && !in_trouble(w) && !p->machine->displaced)
         o.found = sim_check_finding;
     o.deep = sim_chance(&w->actors, 1, 2);
-    w->quiet++;
+    w->quiet += calm;
     e = call_begin(p);
     rc = varve_log_verify(p->log, &o, &err);
-    w->quiet--;
+    w->quiet -= calm;
     (void)call_end(p, rc == VARVE_E_FENCED ? NULL : &e, "verify", rc, &err);
 }
 

@@ -1,5 +1,6 @@
 #include "tests/sim/points.h"
 
+#include <assert.h>
 #include <string.h>
 
 static const char *const kind_names[SIM_KINDS] = {
@@ -78,17 +79,19 @@ static const unsigned step_faults[SIM_STEPS] = {
 /* The steps that the engine takes, by kind. One that is taken and not here fails the run, as one
  * that is here and never taken does. */
 static const unsigned kind_steps[SIM_KINDS] = {
-    [SIM_SEGMENT] =
-        S(CREATE) | S(WRITE) | S(SYNC) | S(TRUNCATE) | S(ALLOCATE) | S(UNLINK) | S(READ),
-    [SIM_INDEX] = S(CREATE) | S(WRITE) | S(SYNC) | S(TRUNCATE) | S(UNLINK) | S(READ),
+    [SIM_SEGMENT] = S(CREATE) | S(WRITE) | S(SYNC) | S(TRUNCATE) | S(ALLOCATE) | S(RENAME) |
+                    S(UNLINK) | S(READ),
+    [SIM_INDEX] = S(CREATE) | S(WRITE) | S(SYNC) | S(TRUNCATE) | S(RENAME) | S(UNLINK) | S(READ),
     [SIM_PUBLISHED] = S(CREATE) | S(WRITE) | S(SYNC) | S(READ),
-    [SIM_CHECKPOINT] = S(CREATE) | S(WRITE) | S(SYNC) | S(RENAME) | S(READ),
-    [SIM_LOCAL_ROOT] = S(CREATE) | S(WRITE) | S(SYNC) | S(RENAME) | S(READ),
+    [SIM_CHECKPOINT] =
+        S(CREATE) | S(WRITE) | S(SYNC) | S(TRUNCATE) | S(RENAME) | S(UNLINK) | S(READ),
+    [SIM_LOCAL_ROOT] = S(CREATE) | S(WRITE) | S(SYNC) | S(TRUNCATE) | S(RENAME) | S(UNLINK),
     [SIM_JOURNAL] = S(CREATE) | S(WRITE) | S(TRUNCATE) | S(READ),
-    [SIM_DIVERGENT] = S(RENAME) | S(LINK) | S(READ),
-    [SIM_SETTINGS] = S(CREATE) | S(WRITE) | S(SYNC) | S(RENAME) | S(READ),
+    [SIM_DIVERGENT] = S(LINK) | S(READ),
+    [SIM_SETTINGS] = S(CREATE) | S(WRITE) | S(SYNC) | S(TRUNCATE) | S(RENAME) | S(UNLINK) | S(READ),
     [SIM_LOCK] = S(CREATE) | S(WRITE) | S(TRUNCATE),
-    [SIM_DIRECTORY] = S(SYNC) | S(MKDIR),
+    [SIM_CACHE] = S(CREATE) | S(WRITE) | S(TRUNCATE) | S(ALLOCATE) | S(READ),
+    [SIM_DIRECTORY] = S(SYNC) | S(MKDIR) | S(RMDIR),
     [SIM_OBJECT] = S(PUT) | S(GET) | S(HEAD) | S(DELETE) | S(BEGIN) | S(PART) | S(COMPLETE) |
                    S(ABORT) | S(CHECK),
     [SIM_ROOT] = S(PUT) | S(GET) | S(HEAD),
@@ -124,14 +127,53 @@ bool sim_point_can(enum sim_kind kind, enum sim_step step, enum sim_fault fault)
     return sim_point_exists(kind, step) && step_faults[step] >> fault & 1;
 }
 
-void sim_points_pick(struct sim_random *r, enum sim_kind *ret_kind, enum sim_step *ret_step,
-                     enum sim_fault *ret_fault)
+bool sim_fault_crashes(enum sim_fault fault)
 {
-    do {
-        *ret_kind = (enum sim_kind)sim_below(r, SIM_KINDS);
-        *ret_step = (enum sim_step)sim_below(r, SIM_STEPS);
-        *ret_fault = (enum sim_fault)sim_below(r, SIM_FAULTS);
-    } while (!sim_point_can(*ret_kind, *ret_step, *ret_fault));
+    return fault <= SIM_TORN;
+}
+
+unsigned sim_points_count(void)
+{
+    unsigned count = 0;
+
+    for (unsigned k = 0; k < SIM_KINDS; k++)
+        for (unsigned s = 0; s < SIM_STEPS; s++)
+            for (unsigned f = 0; f < SIM_FAULTS; f++)
+                count += sim_point_can((enum sim_kind)k, (enum sim_step)s, (enum sim_fault)f);
+    return count;
+}
+
+struct sim_target sim_points_at(unsigned index)
+{
+    for (unsigned k = 0; k < SIM_KINDS; k++)
+        for (unsigned s = 0; s < SIM_STEPS; s++)
+            for (unsigned f = 0; f < SIM_FAULTS; f++) {
+                struct sim_target t = {(enum sim_kind)k, (enum sim_step)s, (enum sim_fault)f};
+
+                if (sim_point_can(t.kind, t.step, t.fault) && index-- == 0)
+                    return t;
+            }
+    assert(false);
+    return (struct sim_target){0};
+}
+
+bool sim_points_prelude(const struct sim_target *t, struct sim_target *ret)
+{
+    bool file = t->kind == SIM_CHECKPOINT || t->kind == SIM_LOCAL_ROOT || t->kind == SIM_SETTINGS ||
+                t->kind == SIM_INDEX;
+
+    if (t->step == SIM_TRUNCATE && file) /* a draft that is there already */
+        *ret = (struct sim_target){t->kind, SIM_WRITE, SIM_KILL_AFTER};
+    else if (t->step == SIM_UNLINK && file && t->kind != SIM_INDEX)
+        *ret = (struct sim_target){t->kind, SIM_RENAME, SIM_ERROR};
+    else if (t->step == SIM_RMDIR)
+        *ret = (struct sim_target){SIM_ROOT, SIM_PUT, SIM_DENIED};
+    else if (t->step == SIM_ABORT || t->step == SIM_CHECK ||
+             (t->kind == SIM_JOURNAL && t->step == SIM_READ))
+        *ret = (struct sim_target){SIM_OBJECT, SIM_PART, SIM_KILL_AFTER};
+    else
+        return false;
+    return true;
 }
 
 void sim_points_add(struct sim_points *to, const struct sim_points *from)
@@ -142,6 +184,16 @@ void sim_points_add(struct sim_points *to, const struct sim_points *from)
             for (unsigned f = 0; f < SIM_FAULTS; f++)
                 to->made[k][s][f] += from->made[k][s][f];
         }
+}
+
+unsigned sim_points_unknown(const struct sim_points *p)
+{
+    unsigned count = 0;
+
+    for (unsigned k = 0; k < SIM_KINDS; k++)
+        for (unsigned s = 0; s < SIM_STEPS; s++)
+            count += p->reached[k][s] > 0 && !sim_point_exists((enum sim_kind)k, (enum sim_step)s);
+    return count;
 }
 
 unsigned sim_points_print(const struct sim_points *p, FILE *out)

@@ -93,11 +93,24 @@ const char *sim_fault_name(enum sim_fault fault);
 bool sim_point_exists(enum sim_kind kind, enum sim_step step);
 bool sim_point_can(enum sim_kind kind, enum sim_step step, enum sim_fault fault);
 
-/* One of all that can be made to happen. */
-void sim_points_pick(struct sim_random *r, enum sim_kind *ret_kind, enum sim_step *ret_step,
-                     enum sim_fault *ret_fault);
+/* What is to go wrong where. */
+struct sim_target {
+    enum sim_kind kind;
+    enum sim_step step;
+    enum sim_fault fault;
+};
+
+/* The process, or the machine, does not survive it. */
+bool sim_fault_crashes(enum sim_fault fault);
+/* All that can be made to happen. */
+unsigned sim_points_count(void);
+struct sim_target sim_points_at(unsigned index);
+/* What has to happen first, where the engine takes a step only after a mishap. False: nothing. */
+bool sim_points_prelude(const struct sim_target *t, struct sim_target *ret);
 
 void sim_points_add(struct sim_points *to, const struct sim_points *from);
+/* Steps that the engine has taken and that the table does not know. */
+unsigned sim_points_unknown(const struct sim_points *p);
 /* Prints the table; returns how many cells of it are zero that should not be. */
 unsigned sim_points_print(const struct sim_points *p, FILE *out);
 

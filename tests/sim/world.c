@@ -155,16 +155,26 @@ void sim_bury(struct sim_world *w)
 
 /* ---- faults ---- */
 
-static bool is_crash(enum sim_fault f)
-{
-    return f <= SIM_TORN;
-}
-
 static void target_pick(struct sim_world *w)
 {
-    sim_points_pick(&w->faults, &w->target_kind, &w->target_step, &w->target_fault);
+    w->target = sim_points_at((unsigned)sim_below(&w->faults, sim_points_count()));
     w->target_left = (unsigned)sim_below(&w->faults, 1 + sim_below(&w->faults, 12));
     w->target_age = 0;
+}
+
+/* The seed's own are taken from the end. */
+static void own_pick(struct sim_world *w)
+{
+    if (!w->setup.has_target)
+        return;
+    w->own[w->own_count++] = w->setup.target;
+    if (sim_points_prelude(&w->setup.target, &w->own[w->own_count]))
+        w->own_count++;
+}
+
+static bool is_at(const struct sim_target *t, enum sim_kind kind, enum sim_step step)
+{
+    return t->kind == kind && t->step == step;
 }
 
 static void made(struct sim_world *w, enum sim_kind kind, enum sim_step step, enum sim_fault f)
@@ -183,14 +193,17 @@ static struct sim_verdict verdict(struct sim_world *w, struct sim_process *p, en
     w->points.reached[kind][step]++;
     if (w->quiet > 0 || !w->setup.faults || w->failed)
         return v;
-    if (kind == w->target_kind && step == w->target_step) {
-        if (w->target_left == 0) {
-            v.faulty = true;
-            v.fault = w->target_fault;
+    if (w->own_count > 0 && is_at(&w->own[w->own_count - 1], kind, step)) {
+        v.faulty = sim_chance(&w->faults, 1, 2); /* not always at the first time */
+        v.fault = w->own[w->own_count - 1].fault;
+        w->own_count -= v.faulty;
+    } else if (is_at(&w->target, kind, step)) {
+        v.faulty = w->target_left == 0;
+        v.fault = w->target.fault;
+        if (v.faulty)
             target_pick(w);
-        } else {
+        else
             w->target_left--;
-        }
     } else if (++w->target_age > TARGET_AGE_MAX) {
         target_pick(w);
     }
@@ -205,7 +218,7 @@ static struct sim_verdict verdict(struct sim_world *w, struct sim_process *p, en
     if (v.fault == SIM_KILL_BEFORE || v.fault == SIM_POWER_BEFORE) {
         made(w, kind, step, v.fault);
         sim_crash(w, p, v.fault == SIM_POWER_BEFORE);
-    } else if (!is_crash(v.fault)) {
+    } else if (!sim_fault_crashes(v.fault)) {
         made(w, kind, step, v.fault);
         if (step == SIM_SYNC && p->machine && (kind == SIM_SEGMENT || kind == SIM_DIRECTORY))
             p->machine->shaken = true; /* what was not synced is lost now */
@@ -292,7 +305,8 @@ static void process_init(struct sim_world *w, unsigned i, const char *name,
                                .clock = &p->clock,
                                .random = &p->random,
                                .cold = &p->opener,
-                               .no_threads = true};
+                               .no_threads = true,
+                               .pid = 1000 + (long)i};
 }
 
 void sim_world_init(struct sim_world *w, const struct sim_setup *setup)
@@ -336,6 +350,7 @@ void sim_world_init(struct sim_world *w, const struct sim_setup *setup)
     process_init(w, 2, "r", &w->machines[0], false);
     process_init(w, 3, "x", NULL, false);
     target_pick(w);
+    own_pick(w);
 }
 
 void sim_world_deinit(struct sim_world *w)

@@ -36,6 +36,9 @@ struct sim_setup {
     bool wall_jumps;
     int64_t retention_ms, retention_bytes, local_retention_ms, local_retention_bytes;
     int64_t delete_delay_ms, segment_ms, flush_ms, segment_bytes;
+    /* What must go wrong once, whatever else does. */
+    bool has_target;
+    struct sim_target target;
 };
 
 /* Records by serial number: all that was ever given to an append. */
@@ -120,10 +123,10 @@ struct sim_world {
     unsigned quiet; /* > 0: nothing goes wrong */
     int64_t down_until_ms, squeeze_until_ms;
 
-    /* the fault that is waited for */
-    enum sim_kind target_kind;
-    enum sim_step target_step;
-    enum sim_fault target_fault;
+    /* the faults that are waited for: the seed's own, in turn, and others picked one by one */
+    struct sim_target own[2];
+    unsigned own_count;
+    struct sim_target target;
     unsigned target_left;
     unsigned target_age;
 
