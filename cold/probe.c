@@ -25,6 +25,7 @@ struct prober {
     struct cold_store *store;
     struct cold_probe *probe;
     char prefix[64];
+    bool uploaded; /* a multipart upload was begun */
 };
 
 /* ---- caps as text ---- */
@@ -112,19 +113,22 @@ static int put(struct prober *p, const char *name, const char *text, enum cold_c
     return cold_store_put(p->store, key_of(p, name, key), &body, 1, &how, ret_etag, err);
 }
 
-static bool holds(struct prober *p, const char *name, const char *text)
+/* *ret: whether the object is there with this body. A failure to ask is no answer. */
+static int holds(struct prober *p, const char *name, const char *text, bool *ret,
+                 struct varve_error *err)
 {
     char key[KEY_SIZE];
     void *data;
     size_t size;
-    bool same;
+    int rc =
+        cold_store_read(p->store, key_of(p, name, key), BODY_SIZE_MAX, &data, &size, NULL, err);
 
-    if (cold_store_read(p->store, key_of(p, name, key), BODY_SIZE_MAX, &data, &size, NULL, NULL) <
-        0)
-        return false;
-    same = size == strlen(text) && memcmp(data, text, size) == 0;
+    *ret = false;
+    if (rc < 0)
+        return err->retriable ? rc : 0;
+    *ret = size == strlen(text) && memcmp(data, text, size) == 0;
     free(data);
-    return same;
+    return 0;
 }
 
 /* True: rc is the store's answer to the question, not a failure to ask it. */
@@ -139,8 +143,10 @@ static bool is_answer(int rc, const struct varve_error *err)
 static int check_write(struct prober *p, struct varve_error *err)
 {
     int rc = put(p, "write", "written by varve", COLD_ALWAYS, NULL, NULL, err);
-    bool good = rc == 0 && holds(p, "write", "written by varve");
+    bool good;
 
+    if (rc == 0)
+        rc = holds(p, "write", "written by varve", &good, err);
     if (rc < 0)
         return rc;
     say(p, "write", "an object is read back as it was written",
@@ -151,13 +157,19 @@ static int check_write(struct prober *p, struct varve_error *err)
 static int check_if_absent(struct prober *p, bool *ret, struct varve_error *err)
 {
     static const char what[] = "a put with If-None-Match: * fails where there is an object";
-    int rc = put(p, "absent", "first", COLD_IF_ABSENT, NULL, NULL, err);
+    struct varve_error why = {0};
+    int rc = put(p, "absent", "first", COLD_IF_ABSENT, NULL, NULL, err), held = 0;
 
     if (rc == 0)
         rc = put(p, "absent", "second", COLD_IF_ABSENT, NULL, NULL, err);
     if (!is_answer(rc, err))
         return rc;
-    *ret = rc == VARVE_E_PRECONDITION && holds(p, "absent", "first");
+    if (rc == VARVE_E_PRECONDITION)
+        held = holds(p, "absent", "first", ret, &why);
+    if (held < 0) {
+        *err = why;
+        return held;
+    }
     say(p, "if-absent", what, *ret ? COLD_PROBE_YES : COLD_PROBE_NO,
         *ret      ? ""
         : rc == 0 ? "the second put was taken: the condition is ignored"
@@ -284,15 +296,20 @@ static int check_ranges(struct prober *p, struct varve_error *err)
 {
     static const char what[] = "a ranged get brings exactly that range";
     char key[KEY_SIZE], buf[4];
+    struct varve_error why = {0};
     int rc = put(p, "range", "0123456789", COLD_ALWAYS, NULL, NULL, err), beyond = 0;
 
     if (rc < 0)
         return rc;
     rc = cold_store_get(p->store, key_of(p, "range", key), 3, 4, buf, err);
     if (rc == 0)
-        beyond = cold_store_get(p->store, key, 8, 4, buf, NULL);
+        beyond = cold_store_get(p->store, key, 8, 4, buf, &why);
     if (rc < 0 && err->retriable)
         return rc;
+    if (beyond < 0 && why.retriable) {
+        *err = why;
+        return beyond;
+    }
     if (rc < 0)
         say(p, "ranges", what, COLD_PROBE_NO, err->msg);
     else if (beyond != VARVE_E_CORRUPT)
@@ -329,14 +346,21 @@ static int multipart_try(struct prober *p, const char *name, enum cold_condition
     struct cold_put how = {.condition = condition};
     struct cold_upload upload;
     struct cold_part part;
-    int rc = cold_store_upload_begin(p->store, key, &upload, err);
+    struct varve_error why = {0};
+    int rc = cold_store_upload_begin(p->store, key, &upload, err), listed = 0;
 
+    p->uploaded = p->uploaded || rc == 0 || err->retriable;
     if (rc < 0)
         return rc;
     rc = cold_store_upload_part(p->store, key, &upload, 1, 0, &body, 1,
                                 base_crc32c(0, text, sizeof(text) - 1), &part, err);
-    if (rc == 0 && cold_store_upload_list(p->store, p->prefix, find_upload_visit, &find, NULL) == 0)
-        *ret_listed = find.found;
+    if (rc == 0)
+        listed = cold_store_upload_list(p->store, p->prefix, find_upload_visit, &find, &why);
+    if (rc == 0 && listed < 0 && why.retriable) {
+        rc = listed;
+        *err = why;
+    }
+    *ret_listed = rc == 0 && listed == 0 && find.found;
     if (rc == 0)
         rc = cold_store_upload_complete(p->store, key, &upload, &part, 1, &how, NULL, err);
     if (rc < 0)
@@ -348,12 +372,18 @@ static int check_multipart(struct prober *p, struct varve_error *err)
 {
     static const char what[] = "parts make an object";
     bool listed = false;
-    int rc = multipart_try(p, "multipart", COLD_ALWAYS, &listed, err);
-    bool good;
+    struct varve_error why = {0};
+    int rc = multipart_try(p, "multipart", COLD_ALWAYS, &listed, err), held = 0;
+    bool good = false;
 
     if (!is_answer(rc, err))
         return rc;
-    good = rc == 0 && holds(p, "multipart", "a part");
+    if (rc == 0)
+        held = holds(p, "multipart", "a part", &good, &why);
+    if (held < 0) {
+        *err = why;
+        return held;
+    }
     say(p, "multipart", what, good ? COLD_PROBE_YES : COLD_PROBE_NO,
         good      ? ""
         : rc == 0 ? "another body came back"
@@ -369,8 +399,9 @@ static int check_conditional_complete(struct prober *p, struct varve_error *err)
 {
     static const char what[] = "completing parts with If-None-Match: * fails where there is an "
                                "object";
-    bool listed, good;
-    int rc;
+    bool listed, good = false;
+    struct varve_error why = {0};
+    int rc, held = 0;
 
     p->probe->caps.conditional_complete = true;
     cold_store_set_caps(p->store, &p->probe->caps);
@@ -380,7 +411,12 @@ static int check_conditional_complete(struct prober *p, struct varve_error *err)
     rc = multipart_try(p, "complete", COLD_IF_ABSENT, &listed, err);
     if (!is_answer(rc, err))
         return rc;
-    good = rc == VARVE_E_PRECONDITION && holds(p, "complete", "there first");
+    if (rc == VARVE_E_PRECONDITION)
+        held = holds(p, "complete", "there first", &good, &why);
+    if (held < 0) {
+        *err = why;
+        return held;
+    }
     p->probe->caps.conditional_complete = good;
     cold_store_set_caps(p->store, &p->probe->caps);
     say(p, "conditional-complete", what, good ? COLD_PROBE_YES : COLD_PROBE_NO,
@@ -471,9 +507,9 @@ static int doomed_visit(void *arg, const char *key, const struct cold_meta *meta
     return 0;
 }
 
-static int check_delete(struct prober *p, struct varve_error *err)
+/* Deletes all that was made; *ret_gone: what was deleted is not there any more. */
+static int clean(struct prober *p, bool *ret_gone, struct varve_error *err)
 {
-    static const char what[] = "many objects are deleted by one request";
     struct doomed *d = calloc(1, sizeof(*d));
     struct cold_meta meta;
     char prefix[KEY_SIZE];
@@ -484,15 +520,39 @@ static int check_delete(struct prober *p, struct varve_error *err)
     rc = cold_store_list_all(p->store, key_of(p, "", prefix), doomed_visit, d, err);
     if (rc == 0)
         rc = cold_store_delete(p->store, d->list, d->count, err);
-    if (rc == 0) {
-        bool gone = d->count == 0 ||
-                    cold_store_head(p->store, d->list[0], &meta, NULL) == VARVE_E_NOT_FOUND;
-
-        say(p, "delete", what, gone ? COLD_PROBE_YES : COLD_PROBE_NO,
-            gone ? "" : "a deleted object is still there");
+    *ret_gone = true;
+    if (rc == 0 && d->count > 0) {
+        rc = cold_store_head(p->store, d->list[0], &meta, err);
+        *ret_gone = rc == VARVE_E_NOT_FOUND;
+        rc = rc == VARVE_E_NOT_FOUND || !err->retriable ? 0 : rc;
     }
     free(d);
     return rc;
+}
+
+static int check_delete(struct prober *p, struct varve_error *err)
+{
+    static const char what[] = "many objects are deleted by one request";
+    bool gone;
+    int rc = clean(p, &gone, err);
+
+    if (rc == 0)
+        say(p, "delete", what, gone ? COLD_PROBE_YES : COLD_PROBE_NO,
+            gone ? "" : "a deleted object is still there");
+    return rc;
+}
+
+/* After a failure, as far as the store still answers. */
+static void clean_up(struct prober *p)
+{
+    static const char *const uploads[] = {"multipart", "complete"};
+    struct varve_error why = {0};
+    char key[KEY_SIZE];
+    bool gone;
+
+    for (size_t i = 0; p->uploaded && i < sizeof(uploads) / sizeof(uploads[0]); i++)
+        (void)cold_store_upload_abort_all(p->store, key_of(p, uploads[i], key), NULL);
+    (void)clean(p, &gone, &why);
 }
 
 static int conditions(struct prober *p, struct varve_error *err)
@@ -548,5 +608,7 @@ int cold_probe_run(const struct base_env *env, struct cold_store *store, struct 
     cold_store_set_caps(store, &ret->caps);
     if (rc == 0)
         rc = check_delete(&p, err);
+    if (rc < 0)
+        clean_up(&p);
     return rc < 0 ? base_error_context(err, rc, "probe") : 0;
 }

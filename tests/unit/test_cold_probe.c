@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/error.h"
+#include "cold/faulty.h"
 #include "cold/probe.h"
 #include "tests/support/tmpdir.h"
 
@@ -146,6 +147,14 @@ static int nothing_left(void *arg, const char *key, const struct cold_meta *meta
     return 0;
 }
 
+static int upload_left(void *arg, const char *key, const struct cold_upload *upload,
+                       int64_t started)
+{
+    (void)upload;
+    (void)started;
+    return nothing_left(arg, key, NULL);
+}
+
 static int teardown(void **state)
 {
     struct fixture *f = *state;
@@ -238,6 +247,64 @@ static void a_store_that_cannot_be_reached_is_an_error_and_no_verdict(void **sta
     assert_int_equal(p.count, 0);
 }
 
+/* The Nth of the requests is done, and its reply is lost. */
+struct lost {
+    _Atomic unsigned seen; /* several racers ask at once */
+    unsigned nth;
+};
+
+static int lose(void *ctx, enum cold_op op, const char *key, bool after)
+{
+    struct lost *l = ctx;
+
+    (void)op;
+    (void)key;
+    return after && ++l->seen == l->nth ? VARVE_E_STORE : 0;
+}
+
+/* A read whose reply was lost made a store "without conditional writes", for good. */
+static void nothing_is_concluded_from_a_lost_reply(void **state)
+{
+    const struct cold_store_options options = {.create = true};
+    struct fixture *f = *state;
+    char clean[COLD_CAPS_TEXT_SIZE], text[COLD_CAPS_TEXT_SIZE];
+    unsigned failed = 0;
+    int left;
+    struct lost lost = {0};
+
+    for (;; lost.nth++) {
+        struct cold_faulty_hook hook = {.fault = lose, .ctx = &lost};
+        struct cold_store *under, *store;
+        struct cold_probe p;
+        struct varve_error err = {0};
+        int rc;
+
+        lost.seen = 0;
+        assert_int_equal(
+            cold_store_open(&env, support_tmpdir_path(f->tmp, "cold"), &options, &under, NULL), 0);
+        assert_int_equal(
+            cold_faulty_new(&env, "faulty+dir", under, NULL, 1, &hook, false, &store, NULL), 0);
+        rc = cold_probe_run(&env, store, &p, &err);
+        cold_store_close(store);
+        left = 0;
+        assert_int_equal(cold_store_list_all(f->dir, "", nothing_left, &left, NULL), 0);
+        assert_int_equal(cold_store_upload_list(f->dir, "", upload_left, &left, NULL), 0);
+        assert_int_equal(left, 0);
+        if (rc < 0 && (rc != VARVE_E_STORE || !err.retriable))
+            fail_msg("request %u: %s: %s", lost.nth, varve_error_name(rc), err.msg);
+        failed += rc < 0;
+        if (rc == 0)
+            cold_caps_encode(&p.caps, text);
+        if (lost.nth == 0)
+            strcpy(clean, text);
+        else if (rc == 0)
+            assert_string_equal(text, clean);
+        if (lost.nth > 0 && lost.seen < lost.nth)
+            break; /* there are no more */
+    }
+    assert_true(failed > 20);
+}
+
 static void caps_come_back_from_their_text(void **state)
 {
     struct cold_caps caps = {.conditional_put = true, .etag_unquoted = true}, back = {0};
@@ -260,6 +327,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_directory_does_all_that_it_promises, setup, teardown),
+        cmocka_unit_test_setup_teardown(nothing_is_concluded_from_a_lost_reply, setup, teardown),
         cmocka_unit_test_setup_teardown(ignored_conditions_are_found_out, setup, teardown),
         cmocka_unit_test_setup_teardown(a_store_that_wants_bare_etags_gets_them, setup, teardown),
         cmocka_unit_test_setup_teardown(a_store_that_cannot_be_reached_is_an_error_and_no_verdict,
