@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "cold/manifest.h"
+#include "log/names.h"
 
 int log_divergent_dir(const struct varve_log *log, char **ret, struct varve_error *err)
 {
@@ -797,10 +798,82 @@ static int delete_end_locked(struct varve_store *s, const char *name, bool delet
     return r;
 }
 
+/* The bucket's tombstone of a log of ours; VARVE_E_NOT_FOUND: there is none. */
+static int tombstone_read(struct varve_store *s, const char *name, struct base_id *ret_id,
+                          int64_t *ret_delay_ms, struct varve_error *err)
+{
+    struct tiering_policy policy = {0};
+    struct log_config config;
+    struct index_root root;
+    struct cold_etag etag;
+    void *data = NULL;
+    size_t size;
+    int r = cold_manifest_read_root(s->meta, name, &data, &size, &etag, err);
+
+    if (r == 0)
+        r = index_root_decode(data, size, &root, err);
+    if (r == 0 && (!root.tombstone || !base_id_equal(&root.owner, &s->id)))
+        r = VARVE_E_NOT_FOUND;
+    if (r == 0)
+        r = log_config_decode(&config, root.config, root.config_size, err);
+    if (r == 0) {
+        log_config_policy(&config, &policy);
+        *ret_id = root.log_id;
+        *ret_delay_ms = policy.delete_delay_ms;
+    }
+    free(data);
+    return r;
+}
+
+/* What is local of a log that was deleted, unless it was made anew since. */
+static int delete_rest_local(struct varve_store *s, const char *name, const struct base_id *id,
+                             const char *dir, bool *any, struct varve_error *err)
+{
+    struct base_id now;
+    int64_t delay;
+    int r;
+
+    base_mutex_lock(&s->mutex);
+    r = tombstone_read(s, name, &now, &delay, err);
+    if (r == 0 && base_id_equal(&now, id)) {
+        (void)s->env.io->list(s->env.io->ctx, dir, log_names_visit_any, any);
+        r = base_tree_remove(s->env.io, dir, err);
+        remove_empty_dirs(s, name);
+    }
+    base_mutex_unlock(&s->mutex);
+    return r;
+}
+
+/* A deletion that was interrupted is gone on with. VARVE_E_NOT_FOUND, without a message: there is
+ * nothing to go on with. */
+static int delete_rest(struct varve_store *s, const char *name, struct varve_error *err)
+{
+    struct tiering_log_options options = {
+        .log_name = name, .segments = s->segments, .meta = s->meta};
+    char *dir = NULL, *journal = NULL;
+    struct base_id id;
+    bool any = false;
+    int r = tombstone_read(s, name, &id, &options.policy.delete_delay_ms, err);
+
+    if (r < 0)
+        return r;
+    r = log_store_log_dir(s, name, &dir, err);
+    if (r == 0)
+        r = base_format(&journal, err, "%s/uploads", dir);
+    options.journal_path = journal;
+    if (r == 0)
+        r = tiering_log_delete_rest(&s->env, &options, &id, &any, err);
+    if (r == 0)
+        r = delete_rest_local(s, name, &id, dir, &any, err);
+    free(dir);
+    free(journal);
+    return r == 0 && !any ? VARVE_E_NOT_FOUND : r;
+}
+
 int varve_log_delete(struct varve_store *s, const char *name, struct varve_error *err)
 {
     struct varve_log *log = NULL;
-    int r = log_store_check_writable(s, err), ended;
+    int r = log_store_check_writable(s, err), ended, rest;
 
     if (r < 0)
         return r;
@@ -810,7 +883,16 @@ int varve_log_delete(struct varve_store *s, const char *name, struct varve_error
     base_mutex_lock(&s->mutex);
     r = delete_begin_locked(s, name, &log, err);
     base_mutex_unlock(&s->mutex);
-    if (r == 0) {
+    if (r == VARVE_E_NOT_FOUND) {
+        struct varve_error why = {0};
+
+        rest = delete_rest(s, name, &why);
+        if (rest != VARVE_E_NOT_FOUND) {
+            r = rest;
+            if (r < 0 && err)
+                *err = why;
+        }
+    } else if (r == 0) {
         /* Waits out the grace period: the store's other logs go on meanwhile. */
         r = tiering_log_delete(log->tiering, err);
         base_mutex_lock(&s->mutex);

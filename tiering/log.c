@@ -560,11 +560,17 @@ static int delete_tombstone(struct tiering_log *t, struct varve_error *err)
 static int visit_abort(void *arg, const char *key, const struct cold_upload *upload,
                        int64_t started)
 {
-    struct tiering_log *t = arg;
-
     (void)started;
-    (void)cold_store_upload_abort(t->o.segments, key, upload, NULL);
+    (void)cold_store_upload_abort(arg, key, upload, NULL);
     return 0;
+}
+
+static int visit_any(void *arg, const char *key, const struct cold_meta *meta)
+{
+    (void)key;
+    (void)meta;
+    *(bool *)arg = true;
+    return 1;
 }
 
 int tiering_log_delete(struct tiering_log *t, struct varve_error *err)
@@ -589,11 +595,40 @@ int tiering_log_delete(struct tiering_log *t, struct varve_error *err)
     if (rc == 0)
         (void)tiering_upload_abort_left(t, NULL, NULL, NULL, NULL);
     if (rc == 0 && index_key_prefix(t->log_name, &t->log_id, &prefix, NULL) == 0) {
-        (void)cold_store_upload_list(t->o.segments, prefix, visit_abort, t, NULL);
+        (void)cold_store_upload_list(t->o.segments, prefix, visit_abort, t->o.segments, NULL);
         free(prefix);
     }
     base_mutex_unlock(&t->step_lock);
     if (rc < 0)
         return base_error_context(err, rc, "delete log %s", t->log_name);
     return 0;
+}
+
+int tiering_log_delete_rest(const struct base_env *env, const struct tiering_log_options *options,
+                            const struct base_id *log_id, bool *ret_any, struct varve_error *err)
+{
+    struct cold_store *const stores[] = {options->segments, options->meta};
+    uint64_t deleted = 0;
+    bool any = false, more;
+    char *prefix;
+    int rc = index_key_prefix(options->log_name, log_id, &prefix, err);
+
+    if (rc < 0)
+        return rc;
+    for (int i = 0; i < 2 && rc >= 0 && !any; i++)
+        rc = cold_store_list(stores[i], prefix, NULL, 1, visit_any, &any, &more, err);
+    if (any && options->policy.delete_delay_ms > 0)
+        env->clock->sleep_ns(env->clock->ctx, options->policy.delete_delay_ms * 1000000);
+    if (rc >= 0)
+        rc = tiering_delete_prefix(options->segments, options->meta, options->log_name, log_id,
+                                   &deleted, err);
+    if (rc == 0)
+        rc = tiering_upload_abort_journal(env, options->journal_path, options->segments, err);
+    if (rc == 0) {
+        (void)cold_store_upload_list(options->segments, prefix, visit_abort, options->segments,
+                                     NULL);
+        *ret_any = any;
+    }
+    free(prefix);
+    return rc;
 }

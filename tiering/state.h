@@ -176,6 +176,9 @@ int tiering_upload_abort_left(struct tiering_log *t,
                               bool (*unwanted)(void *ctx,
                                                const struct tiering_journal_entry *entry),
                               void *ctx, unsigned *ret_count, struct varve_error *err);
+/* The same, of the journal of a log that is not open; all. */
+int tiering_upload_abort_journal(const struct base_env *env, const char *path,
+                                 struct cold_store *segments, struct varve_error *err);
 
 /* Whether an upload continues the history at `n` with this chain hash there. It does not when a
  * trim has cut away segments in front of it since. (commit.c) */

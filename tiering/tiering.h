@@ -212,6 +212,11 @@ int tiering_log_configure(struct tiering_log *t, const char *config, size_t size
 /* Deletes the log: tombstone root first, then (past the grace period given) all objects and pages.
  */
 int tiering_log_delete(struct tiering_log *t, struct varve_error *err);
+/* Ends a deletion that was interrupted behind its tombstone, of a log that is not open. Of the
+ * options it takes name, stores, journal_path and the policy's grace period. *ret_any: whether
+ * there was an object left. */
+int tiering_log_delete_rest(const struct base_env *env, const struct tiering_log_options *options,
+                            const struct base_id *log_id, bool *ret_any, struct varve_error *err);
 
 struct tiering_status {
     int64_t committed_end;  /* n */

@@ -710,25 +710,24 @@ static bool is_any(void *ctx, const struct tiering_journal_entry *entry)
 
 /* Ends what is left over of an entry. Where no id is known, all that the store tells of under the
  * key, which is of one attempt of ours; a store that tells nothing is its own judge. */
-static int entry_abort(struct tiering_log *t, const struct tiering_journal_entry *entry,
+static int entry_abort(struct cold_store *segments, const struct tiering_journal_entry *entry,
                        struct varve_error *err)
 {
     int rc = entry->upload.id[0] != '\0'
-                 ? cold_store_upload_abort(t->o.segments, entry->key, &entry->upload, err)
-                 : cold_store_upload_abort_all(t->o.segments, entry->key, err);
+                 ? cold_store_upload_abort(segments, entry->key, &entry->upload, err)
+                 : cold_store_upload_abort_all(segments, entry->key, err);
 
     if (rc == VARVE_E_NOT_FOUND || (rc == VARVE_E_UNSUPPORTED && entry->upload.id[0] == '\0'))
         return 0;
     return rc;
 }
 
-int tiering_upload_abort_left(struct tiering_log *t,
-                              bool (*unwanted)(void *ctx,
-                                               const struct tiering_journal_entry *entry),
-                              void *ctx, unsigned *ret_count, struct varve_error *err)
+static int journal_abort(struct tiering_journal *j, struct cold_store *segments,
+                         bool (*unwanted)(void *ctx, const struct tiering_journal_entry *entry),
+                         void *ctx, unsigned *ret_count, struct varve_error *err)
 {
     struct tiering_journal_entry **taken, *entry;
-    unsigned left = t->journal ? tiering_journal_left(t->journal) : 0, count = 0, aborted = 0;
+    unsigned left = tiering_journal_left(j), count = 0, aborted = 0;
     bool away = false;
     int rc = 0;
 
@@ -739,22 +738,21 @@ int tiering_upload_abort_left(struct tiering_log *t,
     taken = calloc(left, sizeof(struct tiering_journal_entry *));
     if (!taken)
         return base_fail(err, VARVE_E_NO_MEMORY, "abort unfinished uploads: out of memory");
-    while (count < left &&
-           (entry = tiering_journal_take_if(t->journal, unwanted ? unwanted : is_any, ctx)))
+    while (count < left && (entry = tiering_journal_take_if(j, unwanted ? unwanted : is_any, ctx)))
         taken[count++] = entry;
     for (unsigned i = 0; i < count; i++) {
         struct varve_error why = {0};
         int one = VARVE_E_STORE;
 
         if (!away)
-            one = entry_abort(t, taken[i], &why);
+            one = entry_abort(segments, taken[i], &why);
         away = away || store_is_away(one, &why);
         if (one == 0) {
-            tiering_journal_end(t->journal, taken[i]);
+            tiering_journal_end(j, taken[i]);
             aborted++;
             continue;
         }
-        tiering_journal_leave(t->journal, taken[i]);
+        tiering_journal_leave(j, taken[i]);
         if (rc == 0) {
             rc = one;
             if (err)
@@ -764,6 +762,31 @@ int tiering_upload_abort_left(struct tiering_log *t,
     free(taken);
     if (ret_count)
         *ret_count = aborted;
+    return rc;
+}
+
+int tiering_upload_abort_left(struct tiering_log *t,
+                              bool (*unwanted)(void *ctx,
+                                               const struct tiering_journal_entry *entry),
+                              void *ctx, unsigned *ret_count, struct varve_error *err)
+{
+    if (t->journal)
+        return journal_abort(t->journal, t->o.segments, unwanted, ctx, ret_count, err);
+    if (ret_count)
+        *ret_count = 0;
+    return 0;
+}
+
+int tiering_upload_abort_journal(const struct base_env *env, const char *path,
+                                 struct cold_store *segments, struct varve_error *err)
+{
+    struct tiering_journal *j;
+    int rc = tiering_journal_open(env, path, &j, err);
+
+    if (rc < 0)
+        return rc;
+    rc = journal_abort(j, segments, NULL, NULL, NULL, err);
+    tiering_journal_close(j);
     return rc;
 }
 

@@ -92,13 +92,16 @@ static int collect_name(void *ctx, const char *name)
     return 0;
 }
 
-static int each_one(struct tools_session *s, const char *name,
+static int each_one(struct tools_session *s, const char *name, bool named,
                     int (*one)(struct tools_session *s, const char *name, void *ctx), void *ctx)
 {
     int rc = tools_session_log(s, name, VARVE_DURABILITY_OS);
 
     if (rc == TOOLS_OK)
         rc = one(s, name, ctx);
+    else if (rc == TOOLS_NOT_FOUND && !named)
+        /* Deleted since, or by a command that was interrupted: said, and the others are there. */
+        rc = TOOLS_OK;
     s->log = varve_log_close(s->log);
     return rc;
 }
@@ -112,7 +115,7 @@ int tools_session_each(struct tools_session *s,
     int rc = TOOLS_OK;
 
     if (name)
-        return each_one(s, name, one, ctx);
+        return each_one(s, name, true, one, ctx);
     if (varve_store_each_log(s->store, collect_name, &list, &err) < 0)
         rc = tools_fail(s->args, &err);
     if (list.failed) {
@@ -121,7 +124,7 @@ int tools_session_each(struct tools_session *s,
     }
     for (size_t i = 0; i < list.count; i++) {
         if (rc == TOOLS_OK)
-            rc = each_one(s, list.names[i], one, ctx);
+            rc = each_one(s, list.names[i], false, one, ctx);
         free(list.names[i]);
     }
     free(list.names);

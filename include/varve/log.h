@@ -227,7 +227,8 @@ VARVE_API int varve_log_configure(struct varve_log *log, const struct varve_opti
                                   size_t option_count, struct varve_error *err);
 
 /* Deletes a log with all its data in both tiers; no handle may be open. It is gone for readers at
- * once; the call returns when its objects are deleted too, after file.delete.delay.ms.
+ * once; the call returns when its objects are deleted too, after file.delete.delay.ms. Where that
+ * was interrupted, calling it again goes on with it.
  * VARVE_E_NOT_FOUND, VARVE_E_BUSY, VARVE_E_STORE. */
 VARVE_API int varve_log_delete(struct varve_store *store, const char *name,
                                struct varve_error *err);

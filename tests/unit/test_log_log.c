@@ -1,5 +1,6 @@
 /* Logs as a whole: names, making and opening them, options, deleting. */
 #include <errno.h>
+#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -540,6 +541,58 @@ static void opening_syncs_the_names_of_the_directories_above_a_log(void **state)
     varve_store_close(store);
 }
 
+static unsigned files_seen;
+
+static int count_file(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+    (void)path;
+    (void)st;
+    (void)at;
+    files_seen += kind == FTW_F;
+    return 0;
+}
+
+static unsigned cold_files(struct support_env *e)
+{
+    files_seen = 0;
+    assert_int_equal(nftw(support_store_path(e, "cold/logs"), count_file, 8, FTW_PHYS), 0);
+    return files_seen;
+}
+
+/* The log is gone for readers with its tombstone; its objects and files must not stay for ever. */
+static void a_deletion_that_was_interrupted_is_gone_on_with(void **state)
+{
+    struct support_env *e = *state;
+    struct varve_store_options options = support_store_options(e);
+    struct varve_store *store;
+    struct varve_error err = {0};
+    struct varve_log *log;
+    struct names n;
+    char url[4200];
+
+    snprintf(url, sizeof(url), "faulty+file://%s?seed=1&faults=delete(logs/a/*):error@1",
+             support_store_path(e, "cold"));
+    options.cold_url = url;
+    store = support_store_open(e, &options);
+    log = support_log_open(store, "a/b", NULL);
+    support_log_append(log, 300, 7);
+    support_log_tier(log, true, false);
+    varve_log_close(log);
+    support_fails(varve_log_delete(store, "a/b", &err), &err, VARVE_E_STORE, "made to fail");
+    assert_true(cold_files(e) > 1);
+    assert_true(support_file_exists(support_store_path(e, "logs/a/b")));
+    support_fails(varve_log_open(store, "a/b", NULL, &log, &err), &err, VARVE_E_NOT_FOUND, NULL);
+    support_succeeds(varve_log_delete(store, "a/b", &err), &err);
+    assert_int_equal(cold_files(e), 1); /* the tombstone */
+    assert_false(support_file_exists(support_store_path(e, "logs/a")));
+    assert_string_equal(list(store, &n), "");
+    support_fails(varve_log_delete(store, "a/b", &err), &err, VARVE_E_NOT_FOUND, "a/b");
+    log = support_log_open(store, "a/b", NULL); /* and its name is free */
+    assert_int_equal(support_log_append(log, 3, 7), 21);
+    varve_log_close(log);
+    varve_store_close(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -559,6 +612,7 @@ int main(void)
         support_env_test(a_local_directory_that_was_thrown_away_comes_back_from_the_bucket),
         support_env_test(options_are_changed_and_kept),
         support_env_test(a_deleted_log_is_gone_and_its_name_is_free),
+        support_env_test(a_deletion_that_was_interrupted_is_gone_on_with),
     };
 
     return cmocka_run_group_tests_name("log_log", tests, NULL, NULL);
