@@ -210,7 +210,7 @@ static void print_log_head(struct listing *l, const struct varve_log_info *info)
 static void print_recovery_point(struct listing *l, const struct varve_log_info *info)
 {
     int64_t from = info->cold_end > info->start_offset ? info->cold_end : info->start_offset;
-    char records[TOOLS_COUNT_SIZE], age[TOOLS_SHORT_SIZE];
+    char records[TOOLS_COUNT_SIZE], age[TOOLS_SHORT_SIZE], waiting[TOOLS_SHORT_SIZE];
 
     if (info->end_offset <= from) {
         tools_output_text(&l->out, "recovery point: the end; nothing is local only\n");
@@ -222,6 +222,9 @@ static void print_recovery_point(struct listing *l, const struct varve_log_info 
                         from, records);
     if (info->pending_age_ms > 0)
         tools_output_printf(&l->out, ", for %s", age);
+    tools_size_short(info->pending_bytes, waiting);
+    if (info->pending_bytes > 0)
+        tools_output_printf(&l->out, "; %s wait to be uploaded", waiting);
     tools_output_char(&l->out, '\n');
 }
 
