@@ -76,6 +76,9 @@ class Directory:
         finally:
             shutil.move(self.path + ".away", self.path)
 
+    def silent(self):
+        raise varvetest.Skip("a directory is there or it is not")
+
 
 class Bucket:
     """A cold tier below a prefix of a bucket; `s3` is None where the server is somebody else's."""
@@ -113,6 +116,12 @@ class Bucket:
             yield
         finally:
             self.s3.start_gateway()
+
+    def silent(self):
+        """It takes connections and answers nothing, as long as that lasts."""
+        if not self.s3:
+            raise varvetest.Skip("the server is not ours to stop")
+        return self.s3.silent()
 
 
 def new(d):

@@ -135,6 +135,21 @@ class S3:
         for pid in self.pids():
             os.kill(pid, number)
 
+    @contextlib.contextmanager
+    def silent(self):
+        """What listens takes connections and answers nothing, as long as that lasts."""
+        pids = self.gateway_pids()
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
+    def gateway_pids(self):
+        return self.pids()
+
 
 class MinioS3(S3):
     @property
@@ -185,6 +200,9 @@ class MinioS3(S3):
 
 
 class RgwS3(S3):
+    def gateway_pids(self):
+        return [pid for pid, _, name in self.server.processes() if name == "client.rgw"]
+
     def end_gateway(self, number=signal.SIGTERM):
         self.server.end_gateway(number)
 

@@ -17,9 +17,9 @@ RACES = int(os.environ.get("VARVE_RACES", "10" if QUICK else "100"))
 CHECK_MS = 200
 
 
-def stores(d, count, *options):
-    """Stores on one cold tier: the first makes it, the others adopt it."""
-    url, made = coldtier.new(d).url, []
+def stores(d, count, *options, cold=None):
+    """Stores on one cold tier, a new one unless given: the first makes it, the others adopt it."""
+    url, made = (cold or coldtier.new(d)).url, []
     for i in range(count):
         made.append(os.path.join(d, "s%d-%08x" % (i, random.getrandbits(32))))
         run("init", made[-1], "--cold", url, *(["--adopt"] if i else []), *options)
@@ -198,7 +198,8 @@ def test_lost_replies_fence_nobody(d):
 # ---- default mode: being replaced ----
 
 def test_a_replaced_writer_stops_at_its_next_look_and_its_tail_is_set_aside(d):
-    old, new = stores(d, 2, "-o", "owner.check.ms=%d" % CHECK_MS)
+    cold = coldtier.new(d)
+    old, new = stores(d, 2, "-o", "owner.check.ms=%d" % CHECK_MS, cold=cold)
     run("append", old, "web", stdin=b"shared\n")
     run("tier", old, "web", "--seal")
     a = Appender(old, "web", "--durability", "fsync")
@@ -223,7 +224,14 @@ def test_a_replaced_writer_stops_at_its_next_look_and_its_tail_is_set_aside(d):
     run("tier", new, "web", "--seal")
     err = refused(BUSY, "append", old, "web", stdin=b"no\n", naming=["owned by another store", "epoch 1", "last wrote"])
     assert "offsets 1 to %d were written here" % n in err and "not part of the log" in err, err
-    # In neither tier's log, wherever it is read.
+    # In neither tier's log, wherever it is read, and in no file of either tier.
+    for segment in hot_segments(old, "web") + hot_segments(new, "web"):
+        with open(segment, "rb") as f:
+            assert b"old " not in f.read(), segment
+    if shutil.which("zstd"):
+        for key in cold.keys(".zst"):
+            segment = subprocess.run(["zstd", "-dcq"], input=cold.get(key), stdout=subprocess.PIPE, check=True).stdout
+            assert b"old " not in segment, key
     whole = b"shared\nnew 1\nnew 2\n"
     assert read(new, "web") == whole
     assert read(old, "web") == whole
