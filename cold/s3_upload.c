@@ -157,23 +157,33 @@ static int parts_encode(const struct cold_part *parts, unsigned count, struct ba
     return b->failed ? base_fail(err, VARVE_E_NO_MEMORY, "complete upload: out of memory") : 0;
 }
 
-/* I7: the upload is gone, or the condition is lost; perhaps to an earlier request of ours. */
+/* I7: the upload is gone, or the condition is lost; perhaps to an earlier request of ours. Where
+ * that cannot be found out just now nothing is known, and `rc` would be a guess. */
 static int complete_find_out(struct cold_s3 *s, const char *op, const char *key, int rc,
                              const struct s3_call *call, const char *write_id, uint64_t size,
                              struct cold_etag *ret_etag, struct varve_error *err)
 {
     struct varve_error back;
     struct cold_meta meta;
+    int found;
 
-    if (write_id[0])
-        return cold_s3_is_ours(s, op, key, write_id, size, ret_etag, &back) == 0 ? 0 : rc;
-    /* An upload found in a listing: its write id is not known, but its key is nobody else's. */
-    if (rc != VARVE_E_NOT_FOUND || !call->uncertain || cold_s3_head(s, key, &meta, &back) < 0 ||
-        meta.size != size)
+    if (write_id[0]) {
+        found = cold_s3_is_ours(s, op, key, write_id, size, ret_etag, &back);
+    } else if (rc == VARVE_E_NOT_FOUND && call->uncertain) {
+        /* An upload found in a listing: its write id is not known, but its key is nobody else's. */
+        found = cold_s3_head(s, key, &meta, &back);
+        if (found == 0 && meta.size != size)
+            return rc;
+        if (found == 0)
+            *ret_etag = meta.etag;
+    } else {
         return rc;
-    (void)err; /* keeps what it says, unless all is well */
-    *ret_etag = meta.etag;
-    return 0;
+    }
+    if (found == VARVE_E_NOT_FOUND || found == VARVE_E_PRECONDITION)
+        return rc; /* *err says it */
+    if (found < 0 && err)
+        *err = back;
+    return found;
 }
 
 /* RGW 16.2 leaves the ETag empty: the object itself says it. So it does whether there is any, which

@@ -10,7 +10,8 @@
  *   sweep   every SWEEP_MS: deadlines and cancellations
  *   finish  what libcurl says is over: the reply is concluded, `done` called, the handle recycled
  *
- * A handle keeps nothing of the request before (curl_easy_reset); connections live in the multi.
+ * A handle keeps nothing of the request before (curl_easy_reset, and see curl_init_once);
+ * connections live in the multi.
  * There is no CURLSH: caches shared between threads have cost others their processes.
  *
  *   H1 A transfer belongs to its thread from the moment it is taken; the lock covers only the
@@ -103,6 +104,19 @@ static int watch_timer(CURLM *multi, long timeout_ms, void *arg)
     return 0;
 }
 
+static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
+static CURLcode curl_ready = CURLE_FAILED_INIT;
+static bool curl_forgets_headers;
+
+/* Up to 8.1.0 (curl's pull request 11103) a handle remembers the last header of the reply before,
+ * which is freed by then; a reply whose first header begins with a space, as if it went on from
+ * another, is written there. */
+static void curl_init_once(void)
+{
+    curl_ready = curl_global_init(CURL_GLOBAL_DEFAULT);
+    curl_forgets_headers = curl_version_info(CURLVERSION_NOW)->version_num >= 0x080101;
+}
+
 static CURL *handle_take(struct s3_http_thread *th)
 {
     return th->handle_count > 0 ? th->handles[--th->handle_count] : curl_easy_init();
@@ -110,7 +124,7 @@ static CURL *handle_take(struct s3_http_thread *th)
 
 static void handle_give(struct s3_http_thread *th, CURL *easy)
 {
-    if (th->handle_count == HANDLES_KEPT_MAX) {
+    if (!curl_forgets_headers || th->handle_count == HANDLES_KEPT_MAX) {
         curl_easy_cleanup(easy);
         return;
     }
@@ -337,14 +351,6 @@ static void thread_wake(struct s3_http_thread *th)
 }
 
 /* ---- making and freeing ---- */
-
-static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
-static CURLcode curl_ready = CURLE_FAILED_INIT;
-
-static void curl_init_once(void)
-{
-    curl_ready = curl_global_init(CURL_GLOBAL_DEFAULT);
-}
 
 static int thread_watch(struct s3_http_thread *th, struct varve_error *err)
 {

@@ -43,6 +43,7 @@ struct s3_transfer {
     bool sent; /* a sweep has seen the whole request sent */
     int64_t sent_ns;
     size_t header_bytes;
+    bool head_ended; /* the empty line behind the headers has come */
     size_t capacity; /* of request->body_memory */
     struct s3_http_reply reply;
     char error[CURL_ERROR_SIZE];

@@ -7,7 +7,10 @@
  *   X2 libcurl sends a request again by itself when a kept connection turns out to be dead. For a
  *      request that changes something the second sending is refused: what the first one did is the
  *      client's to find out (I7).
- *   X3 Deadlines run on connecting (libcurl's), from the last byte sent to the first received, and
+ *   X3 A reply is one from the empty line behind its headers on: libcurl takes a connection that
+ * ends among them for the end of a reply without a body. What comes as a header behind that line (a
+ *      trailer) is none.
+ *   X4 Deadlines run on connecting (libcurl's), from the last byte sent to the first received, and
  *      from one byte moved to the next; never on the whole.
  */
 #include <stdio.h>
@@ -235,8 +238,11 @@ static size_t receive_header(char *line, size_t size, size_t count, void *arg)
         t->stop = S3_STOP_HEADERS;
         return 0;
     }
+    if (t->head_ended && t->reply.status >= 200) /* X3 */
+        return n;
     while (end > 0 && (line[end - 1] == '\r' || line[end - 1] == '\n' || line[end - 1] == ' '))
         end--;
+    t->head_ended = end == 0;
     if (end > 5 && memcmp(line, "HTTP/", 5) == 0) {
         status_line(t, line, end);
         return n;
@@ -531,6 +537,8 @@ void s3_transfer_conclude(struct s3_transfer *t, CURLcode code, int64_t now_ns)
         conclude_stop(t);
     } else if (code != CURLE_OK) {
         conclude_failure(t, code);
+    } else if (!t->head_ended) { /* X3 */
+        fail(t, S3_HTTP_UNKNOWN, true, "the reply ended among its headers");
     } else if (!bodiless && reply->content_length >= 0 &&
                (uint64_t)reply->content_length != reply->size) { /* X1 */
         fail(t, S3_HTTP_TRUNCATED, true, "the reply is not of its promised length");

@@ -120,6 +120,19 @@ static bool server_answer(const struct seen *seen, int fd)
                        "HTTP/1.1 204 No Content\r\neTaG:  \"right\" \r\n\r\n");
         return true;
     }
+    if (strncmp(path, "/folded", 7) == 0) {
+        server_say(fd, "HTTP/1.1 200 OK\r\n\tfolded: from where?\r\nContent-Length: 0\r\n\r\n");
+        return true;
+    }
+    if (strncmp(path, "/half-head", 10) == 0) {
+        server_say(fd, "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Le");
+        return false;
+    }
+    if (strncmp(path, "/trailer", 8) == 0) {
+        server_say(fd, "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nTransfer-Encoding: chunked\r\n\r\n"
+                       "3\r\nabc\r\n0\r\nETag: \"trailer\"\r\n\r\n");
+        return true;
+    }
     if (strncmp(path, "/cut", 4) == 0) {
         server_say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n012345");
         return false;
@@ -456,6 +469,26 @@ static void headers_are_those_of_the_last_reply_whatever_their_case(void **state
     s3_http_reply_deinit(&reply);
 }
 
+/* libcurl before 8.1.1 writes into the headers of the reply before, which are freed: under ASan
+ * that shows. */
+static void a_first_header_that_goes_on_from_none_is_not_written_into_the_reply_before(void **state)
+{
+    char room[10];
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        struct s3_http_request r = request("GET", i % 2 == 0 ? "/ok" : "/folded");
+        struct s3_http_reply reply;
+
+        r.room = room;
+        r.room_size = sizeof(room);
+        call(&r, &reply);
+        if (i % 2 == 0)
+            assert_int_equal(reply.outcome, S3_HTTP_REPLY);
+        s3_http_reply_deinit(&reply);
+    }
+}
+
 static void an_error_keeps_its_body_and_a_redirect_is_not_followed(void **state)
 {
     struct s3_http_request r = request("GET", "/error");
@@ -507,6 +540,38 @@ static void a_cut_body_is_truncated(void **state)
     assert_int_equal(reply.outcome, S3_HTTP_TRUNCATED);
     assert_true(reply.retriable);
     assert_int_equal(reply.size, 6);
+    s3_http_reply_deinit(&reply);
+}
+
+static void a_connection_that_ends_among_the_headers_is_no_empty_object(void **state)
+{
+    static const char *const methods[] = {"GET", "HEAD", "PUT", "DELETE"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+        struct s3_http_request r = request(methods[i], "/half-head");
+        struct s3_http_reply reply;
+
+        call(&r, &reply);
+        assert_int_equal(reply.outcome, S3_HTTP_UNKNOWN);
+        assert_true(reply.retriable);
+        assert_string_equal(reply.message, "the reply ended among its headers");
+        s3_http_reply_deinit(&reply);
+    }
+}
+
+static void a_trailer_is_no_header(void **state)
+{
+    struct s3_http_request r = request("GET", "/trailer");
+    struct s3_http_reply reply;
+
+    (void)state;
+    call(&r, &reply);
+    assert_int_equal(reply.outcome, S3_HTTP_REPLY);
+    assert_int_equal(reply.status, 200);
+    assert_string_equal(reply.headers[0], "\"e\"");
+    assert_int_equal(r.body_memory_size, 3);
+    free(r.body_memory);
     s3_http_reply_deinit(&reply);
 }
 
@@ -654,9 +719,12 @@ int main(void)
         CASE(a_head_has_a_length_and_no_body),
         CASE(a_put_of_any_pieces_arrives_whole),
         CASE(headers_are_those_of_the_last_reply_whatever_their_case),
+        CASE(a_first_header_that_goes_on_from_none_is_not_written_into_the_reply_before),
         CASE(an_error_keeps_its_body_and_a_redirect_is_not_followed),
         CASE(replies_that_never_end_are_cut_off),
         CASE(a_cut_body_is_truncated),
+        CASE(a_connection_that_ends_among_the_headers_is_no_empty_object),
+        CASE(a_trailer_is_no_header),
         CASE(silence_and_stalls_have_their_own_deadlines),
         CASE(nobody_there_means_nothing_was_sent),
         CASE(a_direct_request_passes_the_proxy_by),
