@@ -117,12 +117,16 @@ static void evict_fail(struct hot_set *set)
     base_mutex_unlock(&set->lock);
 }
 
-/* The point up to which the files will vouch once a tail is gone; durably (K2, P2). */
+/*
+ * The point up to which the files will vouch once a tail is gone; durably (K2, P2). Of a set that
+ * goes wholly that is the zero point, and `known` false: then any of its files that comes back may
+ * be cut, which without a word of it would be damage.
+ */
 static int evict_vouch(struct hot_set *set, const struct hot_point *point, bool known,
                        struct varve_error *err)
 {
     const struct base_io *io = set->io;
-    struct hot_publication p = {.state = known ? HOT_WRITER_RECOVERING : HOT_WRITER_NONE,
+    struct hot_publication p = {.state = HOT_WRITER_RECOVERING,
                                 .instance = set->instance,
                                 .visible = *point,
                                 .synced = *point};
@@ -197,11 +201,12 @@ int hot_set_reset(struct hot_set *set, int64_t offset, struct varve_error *err)
         return base_fail(err, VARVE_E_INVALID, "reset to offset %lld", (long long)offset);
     set->instance = base_random_u64(set->env->random);
     struct hot_point none = {0};
+    struct hot_publication old = {.state = HOT_WRITER_RECOVERING};
     int rc = evict_vouch(set, &none, false, err);
     if (rc == 0)
         rc = evict_unlink_from(set, 0, err);
     if (rc == 0)
-        rc = evict_reload(set, offset, NULL, err);
+        rc = evict_reload(set, offset, &old, err);
     if (rc == 0) /* as opening does */
         rc = hot_checkpoint_write(set, false, true, err);
     if (rc < 0)
@@ -350,8 +355,7 @@ int hot_set_move_tail(struct hot_set *set, int64_t from, const char *aside, stru
     }
     set->instance = base_random_u64(set->env->random);
     bool known = keep.size > 0;
-    struct hot_publication old = {
-        .state = known ? HOT_WRITER_RECOVERING : HOT_WRITER_NONE, .visible = keep, .synced = keep};
+    struct hot_publication old = {.state = HOT_WRITER_RECOVERING, .visible = keep, .synced = keep};
     rc = evict_vouch(set, &keep, known, err);
     if (rc == 0)
         rc = move_link(set, split ? first - 1 : first, aside, err);
@@ -363,7 +367,7 @@ int hot_set_move_tail(struct hot_set *set, int64_t from, const char *aside, stru
         rc = base_dir_sync(io, set->dir, err);
     if (rc == 0) {
         split = hot_segment_unref(split);
-        rc = evict_reload(set, known ? set->options.start_offset : from, known ? &old : NULL, err);
+        rc = evict_reload(set, known ? set->options.start_offset : from, &old, err);
     }
     if (rc < 0)
         evict_fail(set);

@@ -563,6 +563,35 @@ static void a_hole_that_the_cold_tier_fills_does_not_keep_a_tail_from_its_place(
     hot_set_close(set);
 }
 
+/* Of the unlinkings power had kept one in the middle: that was damage, as nothing vouched any more.
+ */
+static void a_reset_that_power_has_half_undone_does_not_keep_the_log_from_opening(void **state)
+{
+    struct support_env *e = *state;
+    struct hot_set_options options = support_hot_options();
+    struct hot_recovery recovery;
+    struct hot_range range;
+    struct varve_error err;
+    size_t first_size, last_size;
+    struct hot_set *set = open_five(e, &options);
+    void *first = support_file_read(support_hot_path(e, 0, "log"), &first_size);
+    void *last = support_file_read(support_hot_path(e, 200, "log"), &last_size);
+    support_io_fail(e->io,
+                    &(struct support_io_fault){
+                        .call = SUPPORT_IO_OPEN, .path = "5000.log", .nth = 1, .sys_errno = EIO});
+    assert_int_equal(hot_set_reset(set, 5000, &err), VARVE_E_IO);
+    hot_set_abandon(set);
+    support_file_write(support_hot_path(e, 0, "log"), first, first_size);
+    support_file_write(support_hot_path(e, 200, "log"), last, last_size);
+    free(first);
+    free(last);
+    set = support_hot_open(e, &options, &recovery);
+    hot_set_range(set, &range);
+    assert_int_equal(range.end, 50);
+    assert_int_equal(recovery.truncated_at, 50);
+    hot_set_close(set);
+}
+
 static void a_full_disk_refuses_appends_until_there_is_room(void **state)
 {
     struct support_env *e = *state;
@@ -635,6 +664,7 @@ int main(void)
         TEST(a_tail_is_aside_durably_before_any_of_it_goes),
         TEST(what_vouches_for_files_is_taken_back_durably_before_a_reset),
         TEST(names_that_went_are_synced_before_a_segment_is_made),
+        TEST(a_reset_that_power_has_half_undone_does_not_keep_the_log_from_opening),
         TEST(a_hole_that_the_cold_tier_fills_does_not_keep_a_tail_from_its_place),
         TEST(a_full_disk_refuses_appends_until_there_is_room),
         TEST(preallocation_that_is_refused_does_no_harm),
