@@ -82,6 +82,8 @@ void sim_renew(struct sim_process *p)
     (void)tiering_lease_renew(p->store->lease, NULL);
     p->renewing = false;
     p->renew_ns = w->now_ns + w->setup.lease_ms * MS / 4;
+    if (p->caller.dead) /* others were busy meanwhile */
+        sim_bury(w);
 }
 
 /* ---- opening ---- */
@@ -267,12 +269,10 @@ static void act_step(struct sim_process *p)
         sim_fail(w, "%s owns the log and is fenced: %s", p->name, err.msg);
 }
 
-static void act_run(struct sim_process *p)
+static void act_run(struct sim_process *p, bool seal, bool evict)
 {
     struct sim_world *w = p->world;
-    struct varve_tier_options o = {.size = sizeof(o),
-                                   .seal = sim_chance(&w->actors, 1, 2),
-                                   .evict = sim_chance(&w->actors, 1, 2)};
+    struct varve_tier_options o = {.size = sizeof(o), .seal = seal, .evict = evict};
     struct varve_error err = {0};
     int rc;
 
@@ -296,15 +296,22 @@ static void act_collect(struct sim_process *p)
     (void)call_end(p, NULL, "collect", rc, &err);
 }
 
-static void act_trim(struct sim_process *p)
+static int64_t trim_pick(struct sim_process *p)
+{
+    struct sim_world *w = p->world;
+    int64_t from = log_start(p->log), span = p->machine->view.end - from;
+
+    if (w->setup.split && w->committed.end < p->machine->view.end)
+        return (w->committed.end + p->machine->view.end) / 2;
+    return from + (int64_t)sim_below(
+                      &w->actors,
+                      (uint64_t)(span > 0 ? span : 0) / (sim_chance(&w->actors, 1, 6) ? 1 : 4) + 1);
+}
+
+static void act_trim(struct sim_process *p, int64_t to)
 {
     struct sim_world *w = p->world;
     struct sim_machine *m = p->machine;
-    int64_t from = log_start(p->log), span = m->view.end - from;
-    int64_t to =
-        from + (int64_t)sim_below(
-                   &w->actors,
-                   (uint64_t)(span > 0 ? span : 0) / (sim_chance(&w->actors, 1, 6) ? 1 : 4) + 1);
     struct varve_error err = {0};
     struct excuse e;
     int rc;
@@ -503,7 +510,7 @@ static void act_operator(struct sim_world *w, const struct sim_process *busy)
     struct sim_process *p = &w->processes[sim_below(&w->actors, SIM_PROCESSES)];
     int64_t now = sim_world_ms(w);
 
-    if (p == busy || p->call != SIM_CALL_NONE)
+    if (p == busy || p->call != SIM_CALL_NONE || p->renewing)
         return;
     switch (sim_below(&w->actors, 10)) {
     case 0:
@@ -511,10 +518,9 @@ static void act_operator(struct sim_world *w, const struct sim_process *busy)
     case 2:
         if (p->store) {
             sim_trace_line(&w->trace, "%s is stopped", p->name);
-            p->caller.dead = false;
-            sim_process_close(p);
-            if (p->caller.dead)
-                sim_bury(w);
+            if (!p->caller.dead)
+                sim_process_close(p);
+            sim_bury(w);
         }
         break;
     case 3:
@@ -539,6 +545,7 @@ static void act_operator(struct sim_world *w, const struct sim_process *busy)
         sim_trace_line(&w->trace, "  and its disk is lost");
         sim_disk_wipe(p->machine->disk);
         p->machine->fresh = true;
+        p->machine->epoch = 0;
         p->machine->displaced = false;
         p->machine->has_id = false;
         sim_view_cut(&p->machine->view, 0);
@@ -602,11 +609,11 @@ static void writer_event(struct sim_process *p)
     else if (what < 620)
         act_step(p);
     else if (what < 635)
-        act_run(p);
+        act_run(p, sim_chance(&w->actors, 1, 2), sim_chance(&w->actors, 1, 2));
     else if (what < 640)
         act_collect(p);
-    else if (what < 650)
-        act_trim(p);
+    else if (what < 650 || (w->setup.split && what < 680))
+        act_trim(p, trim_pick(p));
     else if (what < 660)
         act_look(p);
     else if (what < 663)
@@ -619,6 +626,47 @@ static void writer_event(struct sim_process *p)
         act_follow(p);
     else
         act_info(p);
+}
+
+void sim_do(struct sim_process *p, enum sim_act act, int64_t arg)
+{
+    switch (act) {
+    case SIM_ACT_OPEN:
+        act_open(p);
+        break;
+    case SIM_ACT_CLOSE:
+        sim_trace_line(&p->world->trace, "%s is stopped", p->name);
+        sim_process_close(p);
+        sim_bury(p->world);
+        break;
+    case SIM_ACT_APPEND:
+        act_append(p);
+        break;
+    case SIM_ACT_SYNC:
+        act_sync(p);
+        break;
+    case SIM_ACT_SEAL:
+        act_seal(p);
+        break;
+    case SIM_ACT_STEP:
+        act_step(p);
+        break;
+    case SIM_ACT_RUN:
+        act_run(p, arg & SIM_RUN_SEALS, arg & SIM_RUN_EVICTS);
+        break;
+    case SIM_ACT_COLLECT:
+        act_collect(p);
+        break;
+    case SIM_ACT_TRIM:
+        act_trim(p, arg);
+        break;
+    case SIM_ACT_LOOK:
+        act_look(p);
+        break;
+    case SIM_ACT_VERIFY:
+        act_verify(p);
+        break;
+    }
 }
 
 static void reader_event(struct sim_process *p)
@@ -673,7 +721,8 @@ void sim_event(struct sim_world *w, const struct sim_process *busy)
     if (!p->log) {
         if (!p->writes && p->machine && !p->machine->has_id)
             return;
-        if (p->writes && p != &w->processes[owner] && sim_chance(&w->actors, 9, 10))
+        if (p->writes && p != &w->processes[owner] &&
+            sim_chance(&w->actors, w->setup.split ? 5 : 9, 10))
             return; /* the rival seldom comes */
         if (p->writes && p != &w->processes[owner])
             p->wants = sim_chance(&w->actors, 2, 3);

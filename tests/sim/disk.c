@@ -1183,9 +1183,9 @@ static bool survives(struct sim_disk *d, unsigned mood)
     return mood == 0 ? false : mood == 1 ? true : sim_chance(d->hooks.random, mood, 6);
 }
 
-static void inode_cut_power(struct sim_disk *d, struct inode *n)
+static void inode_cut_power(struct sim_disk *d, struct inode *n, bool strict)
 {
-    unsigned mood = (unsigned)sim_below(d->hooks.random, 6);
+    unsigned mood = strict ? 0 : (unsigned)sim_below(d->hooks.random, 6);
     int64_t size = n->size;
 
     for (size_t i = n->undo_count; i > 0; i--) {
@@ -1199,7 +1199,7 @@ static void inode_cut_power(struct sim_disk *d, struct inode *n)
                 memcpy(n->data + s * SIM_SECTOR, n->synced_page + s * SIM_SECTOR, SIM_SECTOR);
     n->by_map = false;
     if (n->size != n->durable_size)
-        switch (sim_below(d->hooks.random, 4)) {
+        switch (strict ? 0 : sim_below(d->hooks.random, 4)) {
         case 0:
             size = n->durable_size;
             break;
@@ -1216,9 +1216,9 @@ static void inode_cut_power(struct sim_disk *d, struct inode *n)
     n->size = n->durable_size = size;
 }
 
-void sim_disk_cut_power(struct sim_disk *d)
+void sim_disk_cut_power(struct sim_disk *d, bool strict)
 {
-    unsigned mood = (unsigned)sim_below(d->hooks.random, 6);
+    unsigned mood = strict ? 0 : (unsigned)sim_below(d->hooks.random, 6);
     struct entries left = {0};
 
     assert(sim_disk_open_count(d) == 0);
@@ -1260,7 +1260,7 @@ void sim_disk_cut_power(struct sim_disk *d)
             again = again || d->names.v[j].inode == n;
         if (again || n->is_dir)
             continue;
-        inode_cut_power(d, n);
+        inode_cut_power(d, n, strict);
         d->used += room_of(n);
     }
 }

@@ -64,8 +64,9 @@ void sim_disk_io(struct sim_caller *c, struct base_io *ret);
 void sim_disk_freeze(struct sim_disk *d);
 /* The processes of the disk are gone. */
 void sim_disk_thaw(struct sim_disk *d);
-/* What a loss of power leaves. No process may have anything open. */
-void sim_disk_cut_power(struct sim_disk *d);
+/* What a loss of power leaves; `strict`: only what was synced. No process may have anything open.
+ */
+void sim_disk_cut_power(struct sim_disk *d, bool strict);
 void sim_disk_wipe(struct sim_disk *d);
 
 void sim_disk_set_room(struct sim_disk *d, uint64_t free_bytes); /* UINT64_MAX: all there is */

@@ -7,6 +7,8 @@
  *     --trace-hash      prints the hash of each seed's trace
  *     --story           prints what happens as it happens; --calls: each call on the seams, too
  *     --shorten         looks for the fewest events with which the seed fails
+ *   varve-sim --crash-points        each durable step of some stories with a crash at it (crash.c)
+ *   varve-sim --crash STORY:STEP:FAULT:TRY   one of them, with what happens
  *     --seconds S       begins no seed after so long
  *     --table           a zero in the table of steps and faults fails, when enough seeds have run
  */
@@ -15,6 +17,7 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -33,6 +36,9 @@ struct options {
     unsigned events;
     double seconds, end; /* 0: as long as it takes */
     bool trace_hash, story, calls, shorten, table;
+    bool crash_points;
+    unsigned every;
+    const char *crash;
 };
 
 /* What all processes have done, in shared memory. */
@@ -64,8 +70,8 @@ static void setup_aim(struct sim_setup *s, struct sim_random *r)
         s->part_bytes = 2048;
     if (s->target.kind == SIM_LEASE)
         s->lease_ms = 3000;
-    if (s->target.kind == SIM_DIVERGENT ||
-        (s->target.kind == SIM_SEGMENT && s->target.step == SIM_RENAME)) {
+    s->split = s->target.kind == SIM_SEGMENT && s->target.step == SIM_RENAME;
+    if (s->target.kind == SIM_DIVERGENT || s->split) {
         s->rival = true;
         s->lease_ms = 0;
     }
@@ -173,6 +179,19 @@ static double seconds_now(void)
     return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
+static volatile uint64_t seed_now;
+
+/* An assertion failed, or a lock is taken twice: of which seed? */
+static void on_abort(int number)
+{
+    char text[64];
+    int size = snprintf(text, sizeof(text), "aborted in seed %" PRIu64 "\n", seed_now);
+
+    if (size > 0 && write(STDERR_FILENO, text, (size_t)size) < 0)
+        _exit(1);
+    (void)number;
+}
+
 static void seeds_run(const struct options *o, uint64_t first, uint64_t step, struct totals *t)
 {
     for (uint64_t i = first; i < o->count; i += step) {
@@ -183,6 +202,7 @@ static void seeds_run(const struct options *o, uint64_t first, uint64_t step, st
             return;
         if (o->events > 0)
             setup.events = o->events;
+        seed_now = setup.seed;
         w = seed_run(o, &setup, o->story || o->calls ? stdout : NULL);
         totals_add(t, w);
         if (w->failed)
@@ -243,20 +263,17 @@ static bool processes_run(const struct options *o, struct totals *all)
 
 static bool options_parse(int argc, char **argv, struct options *o)
 {
-    static const struct option longs[] = {{"seed", required_argument, NULL, 's'},
-                                          {"count", required_argument, NULL, 'n'},
-                                          {"threads", required_argument, NULL, 'j'},
-                                          {"seconds", required_argument, NULL, 'S'},
-                                          {"events", required_argument, NULL, 'e'},
-                                          {"trace-hash", no_argument, NULL, 'h'},
-                                          {"story", no_argument, NULL, 'v'},
-                                          {"calls", no_argument, NULL, 'c'},
-                                          {"shorten", no_argument, NULL, 'x'},
-                                          {"table", no_argument, NULL, 't'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option longs[] = {
+        {"seed", required_argument, NULL, 's'},    {"count", required_argument, NULL, 'n'},
+        {"threads", required_argument, NULL, 'j'}, {"seconds", required_argument, NULL, 'S'},
+        {"events", required_argument, NULL, 'e'},  {"trace-hash", no_argument, NULL, 'h'},
+        {"story", no_argument, NULL, 'v'},         {"calls", no_argument, NULL, 'c'},
+        {"shorten", no_argument, NULL, 'x'},       {"table", no_argument, NULL, 't'},
+        {"crash-points", no_argument, NULL, 'p'},  {"every", required_argument, NULL, 'E'},
+        {"crash", required_argument, NULL, 'P'},   {NULL, 0, NULL, 0}};
     int c;
 
-    *o = (struct options){.seed = 1, .count = 1, .processes = 1};
+    *o = (struct options){.seed = 1, .count = 1, .processes = 1, .every = 1};
     while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1)
         switch (c) {
         case 's':
@@ -286,13 +303,22 @@ static bool options_parse(int argc, char **argv, struct options *o)
         case 'x':
             o->shorten = true;
             break;
+        case 'p':
+            o->crash_points = true;
+            break;
+        case 'E':
+            o->every = (unsigned)strtoul(optarg, NULL, 10);
+            break;
+        case 'P':
+            o->crash = optarg;
+            break;
         case 't':
             o->table = true;
             break;
         default:
             return false;
         }
-    return optind == argc && o->processes > 0;
+    return optind == argc && o->processes > 0 && o->every > 0;
 }
 
 /* The table of steps and faults; false: it is not as it should be. */
@@ -325,8 +351,13 @@ int main(int argc, char **argv)
      */
     mallopt(M_MMAP_THRESHOLD, 256 << 20);
     mallopt(M_TRIM_THRESHOLD, 256 << 20);
+    if (o.crash_points)
+        return sim_crash_points(o.processes, o.every, stdout);
+    if (o.crash)
+        return sim_crash_one(o.crash, o.calls, stdout);
     if (o.seconds > 0)
         o.end = begin + o.seconds;
+    (void)signal(SIGABRT, on_abort);
     ok = processes_run(&o, &t);
     took = seconds_now() - begin;
     ok = (o.count == 1 || table_print(&o, &t)) && ok;

@@ -392,15 +392,17 @@ void sim_model_opened(struct sim_process *p)
     struct varve_log_info info = {.size = sizeof(info)};
     struct varve_error err = {0};
     int64_t must;
-    bool aware;
+    uint32_t epoch = tiering_log_epoch(p->log->tiering);
+    bool owner, aware;
 
     w->quiet++;
     if (varve_log_info(p->log, &info, &err) < 0)
         sim_fail(w, "info after opening: %s", err.msg);
     must = m->shaken ? m->synced : m->view.end;
-    /* Without the bucket a log opens by its local root: who was displaced does not know it yet. */
-    aware =
-        base_id_equal(&w->owner, &m->store_id) && tiering_log_epoch(p->log->tiering) == w->epoch;
+    /* Without the bucket a log opens by its local root: who was displaced does not know it yet. And
+     * who takes it over may have lost it to another while it was at that. */
+    owner = base_id_equal(&w->owner, &m->store_id) && epoch == w->epoch;
+    aware = owner || m->fresh || epoch > m->epoch;
     if (aware && (m->displaced || m->fresh)) {
         if (m->displaced)
             check_aside(w, m);
@@ -431,9 +433,13 @@ void sim_model_opened(struct sim_process *p)
     if (m->synced < info.cold_end || (aware && (m->displaced || m->fresh)))
         m->synced = info.cold_end; /* T2: what is committed was synced first */
     if (aware) {
-        m->displaced = m->fresh = false;
-        w->epoch_opened = w->epoch;
+        m->displaced = !owner;
+        m->displaced_at = info.end_offset;
+        m->fresh = false;
+        m->epoch = epoch;
     }
+    if (owner)
+        w->epoch_opened = epoch;
     m->shaken = false;
     w->quiet--;
     sim_trace_line(&w->trace, "  %s has the log: start %" PRId64 ", n %" PRId64 ", end %" PRId64,

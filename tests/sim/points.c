@@ -162,7 +162,9 @@ bool sim_points_prelude(const struct sim_target *t, struct sim_target *ret)
     bool file = t->kind == SIM_CHECKPOINT || t->kind == SIM_LOCAL_ROOT || t->kind == SIM_SETTINGS ||
                 t->kind == SIM_INDEX;
 
-    if (t->step == SIM_TRUNCATE && file) /* a draft that is there already */
+    if (t->step == SIM_TRUNCATE && t->kind == SIM_INDEX) /* a draft that is there already */
+        *ret = (struct sim_target){SIM_INDEX, SIM_RENAME, SIM_KILL_BEFORE};
+    else if (t->step == SIM_TRUNCATE && file)
         *ret = (struct sim_target){t->kind, SIM_WRITE, SIM_KILL_AFTER};
     else if (t->step == SIM_UNLINK && file && t->kind != SIM_INDEX)
         *ret = (struct sim_target){t->kind, SIM_RENAME, SIM_ERROR};

@@ -45,7 +45,7 @@ void sim_pass(struct sim_world *w, struct sim_process *p, int64_t ns)
         w->now_ns += slice;
         for (unsigned i = 0; i < SIM_PROCESSES; i++)
             sim_renew(&w->processes[i]);
-        if (p && w->depth == 0 && w->quiet == 0 && !w->failed &&
+        if (p && !w->walk && w->depth == 0 && w->quiet == 0 && !w->failed &&
             sim_chance(&w->actors, 1, w->setup.rival ? 12 : 40)) {
             w->depth++;
             sim_event(w, p);
@@ -127,7 +127,7 @@ void sim_bury(struct sim_world *w)
     for (unsigned i = 0; i < SIM_PROCESSES; i++) {
         struct sim_process *p = &w->processes[i];
 
-        if (p->caller.dead && p->call == SIM_CALL_NONE) {
+        if (p->caller.dead && p->call == SIM_CALL_NONE && !p->renewing) {
             sim_process_close(p);
             p->caller.dead = false;
             p->dead_ns = 0;
@@ -144,7 +144,7 @@ void sim_bury(struct sim_world *w)
         if (!m->dark || busy)
             continue;
         sim_disk_thaw(m->disk);
-        sim_disk_cut_power(m->disk);
+        sim_disk_cut_power(m->disk, w->walk && w->walk->strict);
         m->dark = false;
         m->boots++;
         m->boot_ns = w->now_ns;
@@ -185,6 +185,20 @@ static void made(struct sim_world *w, enum sim_kind kind, enum sim_step step, en
         w->flips++;
 }
 
+/* Of a story of which each step crashes in turn. */
+static void walk_verdict(struct sim_walk *k, enum sim_kind kind, enum sim_step step,
+                         struct sim_verdict *v)
+{
+    if (!sim_point_can(kind, step, SIM_KILL_BEFORE))
+        return;
+    if (k->steps && k->count < k->capacity)
+        k->steps[k->count++] = (struct sim_target){kind, step, SIM_KILL_BEFORE};
+    if (k->taken++ != k->at || v->faulty)
+        return;
+    v->faulty = true;
+    v->fault = k->fault;
+}
+
 static struct sim_verdict verdict(struct sim_world *w, struct sim_process *p, enum sim_kind kind,
                                   enum sim_step step, const char *what)
 {
@@ -194,10 +208,10 @@ static struct sim_verdict verdict(struct sim_world *w, struct sim_process *p, en
     if (w->quiet > 0 || !w->setup.faults || w->failed)
         return v;
     if (w->own_count > 0 && is_at(&w->own[w->own_count - 1], kind, step)) {
-        v.faulty = sim_chance(&w->faults, 1, 2); /* not always at the first time */
+        v.faulty = w->walk || sim_chance(&w->faults, 1, 2); /* not always at the first time */
         v.fault = w->own[w->own_count - 1].fault;
         w->own_count -= v.faulty;
-    } else if (is_at(&w->target, kind, step)) {
+    } else if (!w->walk && is_at(&w->target, kind, step)) {
         v.faulty = w->target_left == 0;
         v.fault = w->target.fault;
         if (v.faulty)
@@ -207,7 +221,9 @@ static struct sim_verdict verdict(struct sim_world *w, struct sim_process *p, en
     } else if (++w->target_age > TARGET_AGE_MAX) {
         target_pick(w);
     }
-    if (!v.faulty && sim_chance(&w->faults, w->setup.error_rate, 10000)) {
+    if (w->walk)
+        walk_verdict(w->walk, kind, step, &v);
+    else if (!v.faulty && sim_chance(&w->faults, w->setup.error_rate, 10000)) {
         v.fault = (enum sim_fault)(SIM_TORN + 1 + sim_below(&w->faults, SIM_FAULTS - SIM_TORN - 1));
         v.faulty = sim_point_can(kind, step, v.fault);
     }

@@ -33,6 +33,7 @@ struct sim_setup {
     unsigned error_rate; /* of 10,000 steps */
     bool faults;         /* crashes and errors at chosen steps */
     bool rival;
+    bool split; /* trims that put n into a segment, and take-overs soon after */
     bool wall_jumps;
     int64_t retention_ms, retention_bytes, local_retention_ms, local_retention_bytes;
     int64_t delete_delay_ms, segment_ms, flush_ms, segment_bytes;
@@ -72,6 +73,7 @@ struct sim_machine {
     bool shaken;      /* what was not synced may be gone: power, or a failed fsync */
     bool fresh;       /* nothing local: the bucket's history is all there is */
     int64_t aside_ns; /* when a tail was last set aside */
+    uint32_t epoch;   /* of its last opening as the owner */
     bool displaced;   /* another has taken the log over since */
     int64_t displaced_at;
 };
@@ -90,8 +92,8 @@ struct sim_process {
     struct cold_opener opener;
     struct base_env env;
     enum sim_call call; /* in a call of the engine */
-    bool renewing;
-    int64_t dead_ns; /* a dead process's clock goes on for itself */
+    bool renewing;      /* its lease, which another thread of it would do */
+    int64_t dead_ns;    /* a dead process's clock goes on for itself */
 
     struct varve_store *store;
     struct varve_log *log;
@@ -119,8 +121,9 @@ struct sim_world {
     struct sim_process processes[SIM_PROCESSES];
     struct sim_disk *nothing; /* the disk of who has none */
     struct sim_bucket *bucket;
-    unsigned depth; /* of events within waits */
-    unsigned quiet; /* > 0: nothing goes wrong */
+    struct sim_walk *walk; /* no events of chance, and one crash; NULL: as the seed says */
+    unsigned depth;        /* of events within waits */
+    unsigned quiet;        /* > 0: nothing goes wrong */
     int64_t down_until_ms, squeeze_until_ms;
 
     /* the faults that are waited for: the seed's own, in turn, and others picked one by one */
@@ -187,8 +190,42 @@ void sim_model_opened(struct sim_process *p);
 bool sim_model_record(struct sim_process *p, const struct varve_record *record);
 
 /* actors.c */
+enum sim_act {
+    SIM_ACT_OPEN, /* taking over, when p->wants */
+    SIM_ACT_CLOSE,
+    SIM_ACT_APPEND,
+    SIM_ACT_SYNC,
+    SIM_ACT_SEAL,
+    SIM_ACT_STEP,
+    SIM_ACT_RUN, /* SIM_RUN_... */
+    SIM_ACT_COLLECT,
+    SIM_ACT_TRIM, /* to this offset */
+    SIM_ACT_LOOK,
+    SIM_ACT_VERIFY,
+};
+#define SIM_RUN_SEALS 1
+#define SIM_RUN_EVICTS 2
+
+/* One thing that a process is told to do; but for opening, its log is open. */
+void sim_do(struct sim_process *p, enum sim_act act, int64_t arg);
 void sim_event(struct sim_world *w, const struct sim_process *busy);
 void sim_renew(struct sim_process *p);
+
+/* crash.c: each step of a few fixed stories in turn, with a crash before it, in it and after it. */
+struct sim_walk {
+    uint64_t taken; /* durable steps so far */
+    uint64_t at;    /* the one that crashes */
+    enum sim_fault fault;
+    struct sim_target crashed; /* what it is */
+    bool strict;               /* of what was not synced a loss of power keeps nothing */
+    struct sim_target *steps;  /* NULL, or what was taken is noted here, */
+    size_t count, capacity;    /* so much */
+};
+/* Prints the table of what crashes leave behind; with `every` > 1 none, and only so many of them
+ * are tried. 0: all is well. */
+int sim_crash_points(unsigned processes, unsigned every, FILE *out);
+/* One crash with its story: "parts:117:kill<:1". */
+int sim_crash_one(const char *which, bool calls, FILE *out);
 
 /* check.c: the end of a seed. */
 void sim_check(struct sim_world *w);
