@@ -301,6 +301,18 @@ static int create_check_settings(const struct varve_store_options *o, struct var
     return r;
 }
 
+/* Likewise: opening asks nothing of a store, and refuses a URL that is none. One that holds keys
+ * must not even come into the draft. */
+static int create_check_url(const struct base_env *env, const char *url, struct varve_error *err)
+{
+    struct cold_store_options options = {.read_only = true};
+    struct cold_store *store = NULL;
+    int r = url ? cold_store_open(env, url, &options, &store, err) : 0;
+
+    cold_store_close(store);
+    return r;
+}
+
 int log_store_create_env(const struct base_env *env, const char *path,
                          const struct varve_store_options *options, struct varve_error *err)
 {
@@ -332,6 +344,10 @@ int log_store_create_env(const struct base_env *env, const char *path,
         r = create_absolute_url(o.cold_meta_url, &meta, err);
         o.cold_meta_url = meta;
     }
+    if (r == 0)
+        r = create_check_url(env, o.cold_url, err);
+    if (r == 0)
+        r = create_check_url(env, o.cold_meta_url, err);
     if (r == 0)
         r = create_write(env, path, file, draft, &o, &id, err);
     free(cold);

@@ -5,6 +5,7 @@
 """
 
 import base64
+import contextlib
 import datetime
 import hashlib
 import hmac
@@ -249,3 +250,14 @@ class Server:
 
 def b64(data):
     return base64.b64encode(data).decode()
+
+
+@contextlib.contextmanager
+def fake(*args, **env):
+    """varve-fakes3 with a bucket `doc`; yields the server, the URL and the environment for it."""
+    with Server("--bucket", "doc", *args) as server:
+        keys = server.client()
+        url = "s3://doc/doc?endpoint=%s://127.0.0.1:%d&region=us-east-1&path_style=1" % (
+            "https" if server.tls else "http", server.port)
+        yield server, url, {"AWS_ACCESS_KEY_ID": keys.key, "AWS_SECRET_ACCESS_KEY": keys.secret,
+                            "AWS_SESSION_TOKEN": "", **env}

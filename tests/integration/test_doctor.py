@@ -1,18 +1,16 @@
 #!/usr/bin/env python3
 """varve doctor: each verdict is true, and says in words what it means and what to do."""
 
-import contextlib
 import datetime
 import http.server
 import json
 import os
 import socket
-import subprocess
 import threading
 
-import fakes3client
 import s3servers
-from varvetest import FAILURE, OK, RETRIABLE, USAGE, main, need, refused, run
+from fakes3client import fake
+from varvetest import FAILURE, OK, RETRIABLE, USAGE, certificate, main, refused, run
 
 SHAPE = ["name", "tried", "verdict", "kind", "weight", "found", "means", "do"]
 
@@ -49,17 +47,6 @@ def is_said(check, verdict, kind, found=(), means=(), do=()):
 
 def only_problem(checks, *names):
     assert {n for n, c in checks.items() if c["weight"] == "problem"} == set(names), checks
-
-
-@contextlib.contextmanager
-def fake(*args, **env):
-    """varve-fakes3 with a bucket `doc`; yields the server, the URL and the environment for it."""
-    with fakes3client.Server("--bucket", "doc", *args) as server:
-        keys = server.client()
-        url = "s3://doc/doc?endpoint=%s://127.0.0.1:%d&region=us-east-1&path_style=1" % (
-            "https" if server.tls else "http", server.port)
-        yield server, url, {"AWS_ACCESS_KEY_ID": keys.key, "AWS_SECRET_ACCESS_KEY": keys.secret,
-                            "AWS_SESSION_TOKEN": "", **env}
 
 
 def with_keys(env, **changes):
@@ -325,15 +312,6 @@ def test_a_store_that_fails_itself(_):
     with fake("--fault", "status=503") as (_, url, env):
         checks, _ = doctor(url, env=env, expect=RETRIABLE)
         is_said(checks["reach"], "no", "failing", do="health")
-
-
-def certificate(d, name="127.0.0.1"):
-    need("openssl")
-    subject = "IP:127.0.0.1" if name == "127.0.0.1" else "DNS:" + name
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", d + "/key.pem", "-out",
-                    d + "/cert.pem", "-days", "2", "-subj", "/CN=" + name, "-addext", "subjectAltName=" + subject],
-                   check=True, capture_output=True)
-    return "--tls-cert", d + "/cert.pem", "--tls-key", d + "/key.pem"
 
 
 def test_a_self_signed_server(d):

@@ -134,6 +134,15 @@ def need(command):
         raise Skip("%s is not installed" % command)
 
 
+def certificate(d, name="127.0.0.1"):
+    need("openssl")
+    subject = "IP:127.0.0.1" if name == "127.0.0.1" else "DNS:" + name
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", d + "/key.pem", "-out",
+                    d + "/cert.pem", "-days", "2", "-subj", "/CN=" + name, "-addext", "subjectAltName=" + subject],
+                   check=True, capture_output=True)
+    return "--tls-cert", d + "/cert.pem", "--tls-key", d + "/key.pem"
+
+
 def main():
     """Runs every test_ function of the calling script, or those named on its command line."""
     module = sys.modules["__main__"]
