@@ -288,7 +288,7 @@ static int entry_check(const struct record_batch *b, const struct record_entry *
 static int records_validate(const struct record_batch *b, const uint8_t *p, size_t size,
                             struct varve_error *err)
 {
-    const uint8_t *end = p + size;
+    const uint8_t *end = size == 0 ? p : p + size; /* what unpacks to nothing is NULL */
     struct record_entry e;
     int rc;
 

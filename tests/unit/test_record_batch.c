@@ -537,6 +537,25 @@ static void each_record_field_that_is_wrong_is_refused_by_its_name(void **state)
     }
 }
 
+/* Snappy as Java frames it: the frame's header, and no chunk. */
+static void a_batch_that_unpacks_to_nothing_is_refused_without_arithmetic_on_null(void **state)
+{
+    static const uint8_t nothing[] = {0x82, 'S', 'N', 'A', 'P', 'P', 'Y', 0,
+                                      0,    0,   0,   1,   0,   0,   0,   1};
+    size_t size;
+    uint8_t *data = sound_batch(&size);
+
+    (void)state;
+    assert_true(size > 61 + sizeof(nothing));
+    memcpy(data + 61, nothing, sizeof(nothing));
+    size = 61 + sizeof(nothing);
+    base_put_be32(data + 8, (uint32_t)size - 12);
+    data[22] = (uint8_t)((data[22] & ~7) | VARVE_CODEC_SNAPPY);
+    seal(data, size);
+    assert_refused(data, size, VARVE_E_CORRUPT, "0 are there");
+    free(data);
+}
+
 static void a_record_of_too_many_headers_is_too_large(void **state)
 {
     (void)state;
@@ -682,6 +701,7 @@ int main(void)
         cmocka_unit_test(what_follows_a_batch_is_not_looked_at),
         cmocka_unit_test(bytes_left_over_inside_a_batch_are_refused),
         cmocka_unit_test(each_record_field_that_is_wrong_is_refused_by_its_name),
+        cmocka_unit_test(a_batch_that_unpacks_to_nothing_is_refused_without_arithmetic_on_null),
         cmocka_unit_test(a_record_of_too_many_headers_is_too_large),
         cmocka_unit_test(the_limit_of_decompression_holds_for_every_codec),
         cmocka_unit_test(a_failed_start_leaves_an_iterator_that_is_at_its_end),
