@@ -26,6 +26,9 @@ int64_t s3_verdict_date(const char *text)
     at = strlen(month) == 3 ? strstr(months, month) : NULL;
     if (!at || (at - months) % 3 != 0)
         return -1;
+    if (tm.tm_year < 1970 || tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_hour < 0 ||
+        tm.tm_hour > 23 || tm.tm_min < 0 || tm.tm_min > 59 || tm.tm_sec < 0 || tm.tm_sec > 60)
+        return -1;
     tm.tm_mon = (int)(at - months) / 3;
     tm.tm_year -= 1900;
     return (int64_t)timegm(&tm) * 1000;
@@ -51,6 +54,34 @@ static enum s3_verdict fail(struct s3_call *call, enum s3_verdict verdict)
 
 /* ---- answers ---- */
 
+/* A number of digits alone, where sscanf would take a sign and turn what is too large round. */
+static bool number_take(const char **text, uint64_t *ret)
+{
+    const char *at = *text;
+    uint64_t n = 0;
+
+    for (; *at >= '0' && *at <= '9'; at++) {
+        if (n > (UINT64_MAX - 9) / 10)
+            return false;
+        n = n * 10 + (uint64_t)(*at - '0');
+    }
+    if (at == *text)
+        return false;
+    *text = at;
+    *ret = n;
+    return true;
+}
+
+/* "bytes FIRST-LAST/", and whatever follows. */
+static bool range_parse(const char *text, uint64_t *ret_first, uint64_t *ret_last)
+{
+    if (!text || strncmp(text, "bytes ", 6) != 0)
+        return false;
+    text += 6;
+    return number_take(&text, ret_first) && *text++ == '-' && number_take(&text, ret_last) &&
+           *text == '/';
+}
+
 /* I9: a range is exactly what was asked for, or it is an error that says what it is. */
 static enum s3_verdict judge_range(struct s3_call *call, const struct s3_http_reply *reply)
 {
@@ -66,8 +97,7 @@ static enum s3_verdict judge_range(struct s3_call *call, const struct s3_http_re
                   reply->status, reply->size);
         return fail(call, S3_VERDICT_DONE);
     }
-    if (!range || sscanf(range, "bytes %" SCNu64 "-%" SCNu64 "/", &first, &last) != 2 ||
-        first != call->pos || last < first) {
+    if (!range_parse(range, &first, &last) || first != call->pos || last < first) {
         base_fail(&call->err, VARVE_E_CORRUPT,
                   "asked for bytes %" PRIu64 "-%" PRIu64 ", the answer is of '%.40s'", call->pos,
                   end - 1, range ? range : "no range");

@@ -445,6 +445,10 @@ static void the_clock_is_corrected_once(void **state)
     (void)state;
     assert_int_equal(s3_verdict_date("Thu, 01 Jan 1970 00:00:01 GMT"), 1000);
     assert_int_equal(s3_verdict_date("yesterday"), -1);
+    assert_int_equal(s3_verdict_date("Thu, 01 Jan 0970 00:00:01 GMT"), -1);
+    assert_int_equal(s3_verdict_date("Thu, 41 Jan 2020 00:00:01 GMT"), -1);
+    assert_int_equal(s3_verdict_date("Thu, 01 Jan 2020 -1:00:01 GMT"), -1);
+    assert_int_equal(s3_verdict_date("Thu, 01 Jan 2020 00:61:01 GMT"), -1);
     answer(403, "RequestTimeTooSkewed");
     script.lines[0].headers[S3_REPLY_DATE] = date;
     well();
@@ -549,6 +553,29 @@ static void a_range_is_what_was_asked_for_or_an_error(void **state)
     for (int i = 0; i < 4; i++)
         part("bytes 6-9/100", "abcd");
     assert_int_equal(s3_client_call(client, &call, &err), VARVE_E_CORRUPT);
+}
+
+static void a_range_in_numbers_that_are_none_is_not_taken_for_the_right_one(void **state)
+{
+    static const char *const wrong[] = {"bytes 5--18446744073709551608/100",
+                                        "bytes +5-8/100",
+                                        "bytes 5-18446744073709551624/100",
+                                        "bytes 5-8",
+                                        "bytes 5-8 of 100",
+                                        "bytes  5-8/100",
+                                        "bytes 5-/100",
+                                        "5-8/100"};
+    char room[4];
+    struct s3_call call = get_call(room, 4);
+    struct varve_error err;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        for (int k = 0; k < 4; k++)
+            part(wrong[i], "abcd");
+        assert_int_equal(s3_client_call(client, &call, &err), VARVE_E_CORRUPT);
+        assert_int_equal(call.requests, 4);
+    }
 }
 
 static void an_error_inside_a_200_is_an_error(void **state)
@@ -784,6 +811,7 @@ int main(void)
         CASE(credentials_that_cannot_be_had_fail_the_call_with_their_own_words),
         CASE(the_region_is_corrected_once),
         CASE(a_range_is_what_was_asked_for_or_an_error),
+        CASE(a_range_in_numbers_that_are_none_is_not_taken_for_the_right_one),
         CASE(an_error_inside_a_200_is_an_error),
         CASE(a_put_whose_answer_has_no_etag_is_not_done),
         CASE(a_success_of_another_kind_is_none),
