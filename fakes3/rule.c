@@ -249,6 +249,8 @@ void fakes3_rule_merge(struct fakes3_effects *to, const struct fakes3_effects *m
 
 void fakes3_rule_free(struct fakes3_rule *rule)
 {
+    if (!rule)
+        return;
     free(rule->text);
     free(rule->ops);
     free(rule->bucket);
