@@ -1,6 +1,6 @@
 /*
  * The dir driver: a local directory behaving as an object store. This header is shared by its three
- * files and by cold/store.c, which opens it; nothing else includes it.
+ * files and by cold/open.c, which opens it; nothing else includes it.
  *
  *   <root>/<key>                 an object; its bytes and nothing else
  *   <root>/.varve/               the marker: without it the store is away (not mounted, moved)

@@ -1,6 +1,6 @@
 /*
  * The s3 driver: a bucket, or a prefix in it, as an object store. This header is shared by its
- * files and by cold/store.c, which opens it; nothing else includes it.
+ * files and by cold/open.c, which opens it; nothing else includes it.
  *
  *   s3://bucket/prefix?endpoint=URL&region=NAME&path_style=1&ca=FILE&profile=NAME&fencing=none
  *

@@ -176,6 +176,8 @@ int cold_store_open(const struct base_env *env, const char *url,
 /* Wraps a driver's object; cold_store_close closes it. How drivers and tests make a store. */
 int cold_store_new(const struct base_env *env, const char *url, const struct cold_store_ops *ops,
                    void *self, bool read_only, struct cold_store **ret, struct varve_error *err);
+/* Only cold/open.c: the URL says fencing=none. */
+void cold_store_set_unfenced(struct cold_store *store);
 struct cold_store *cold_store_close(struct cold_store *store);
 
 const char *cold_store_url(const struct cold_store *store); /* without credentials */
