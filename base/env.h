@@ -9,6 +9,7 @@
 #include "base/random.h"
 
 struct cold_opener;
+struct index_fold;
 
 struct base_env {
     const struct base_io *io;
@@ -21,6 +22,9 @@ struct base_env {
     /* Likewise: the engine starts no thread. Pools have none, the lease of lease mode is renewed by
      * a call, and who waits sleeps on the clock's seam. */
     bool no_threads;
+    /* Likewise: how manifests fold into pages (index/fold.h); NULL: as the format's numbers say.
+     * Only index/ looks inside. */
+    const struct index_fold *fold;
     long pid; /* as files and messages say it; 0: the process's own */
 };
 

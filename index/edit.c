@@ -63,6 +63,8 @@ int index_edit_new(struct index_manifest *manifest, struct index_edit **ret,
     }
     e->manifest = manifest;
     e->random = manifest->env->random;
+    if (manifest->env->fold != NULL)
+        index_edit_set_fold(e, manifest->env->fold);
     e->root = *r;
     e->epoch_count = r->epoch_count;
     for (size_t i = 0; i < r->epoch_count; i++)

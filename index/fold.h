@@ -1,5 +1,5 @@
-/* The numbers by which an edit folds; tests make them small to grow deep trees from few entries.
- * Internal to index/ and its tests. */
+/* The numbers by which an edit folds; tests make them small to grow deep trees from few entries, by
+ * index_edit_set_fold or in their environment. Internal to index/ and its tests. */
 #ifndef INDEX_FOLD_H
 #define INDEX_FOLD_H
 
