@@ -102,7 +102,7 @@ static void read_all(struct sim_process *p, int64_t from, int64_t end)
 struct bucket_walk {
     struct sim_world *w;
     const struct index_root *root;
-    unsigned objects;
+    unsigned objects, pages, live, live_pages;
 };
 
 static void bucket_visit(void *arg, const char *key, const void *data, size_t size)
@@ -110,20 +110,26 @@ static void bucket_visit(void *arg, const char *key, const void *data, size_t si
     struct bucket_walk *k = arg;
     const char *name = strrchr(key, '/');
     struct index_key_parts parts;
+    int64_t end;
 
     (void)data;
     (void)size;
     if (!name || !index_key_parse(name + 1, &parts))
         return;
-    k->objects++;
-    for (size_t i = 0; i < k->root->entry_count; i++) {
-        struct index_entry e;
+    k->objects += !parts.page;
+    k->pages += parts.page;
+    if (!sim_root_names(k->w, k->root, &parts.attempt, &end))
+        sim_fail(k->w, "I10: the end: no root names %s", key);
+}
 
-        index_root_entry(k->root, i, &e);
-        if (!parts.page && base_id_equal(&e.attempt, &parts.attempt))
-            return;
-    }
-    sim_fail(k->w, "I10: the end: no root names %s", key);
+static void count_live(void *arg, const struct index_entry *e, const struct index_ref *page)
+{
+    struct bucket_walk *k = arg;
+
+    if (e)
+        k->live += e->end_offset > k->root->deleted_to;
+    if (page)
+        k->live_pages += page->end_offset > k->root->deleted_to;
 }
 
 /* Nothing that no root names, and everything that it names. */
@@ -134,7 +140,6 @@ static void check_bucket(struct sim_world *w)
     struct bucket_walk walk = {.w = w};
     struct index_root root;
     struct varve_error err = {0};
-    unsigned live = 0;
 
     if (!data || index_root_decode(data, size, &root, &err) < 0) {
         sim_fail(w, "the end: no root: %s", err.msg);
@@ -142,14 +147,10 @@ static void check_bucket(struct sim_world *w)
     }
     walk.root = &root;
     sim_bucket_each(w->bucket, bucket_visit, &walk);
-    for (size_t i = 0; i < root.entry_count; i++) {
-        struct index_entry e;
-
-        index_root_entry(&root, i, &e);
-        live += e.end_offset > root.deleted_to;
-    }
-    if (walk.objects != live)
-        sim_fail(w, "the end: %u objects, the root names %u", walk.objects, live);
+    sim_root_each(w, &root, count_live, &walk);
+    if (walk.objects != walk.live || walk.pages != walk.live_pages)
+        sim_fail(w, "the end: %u objects and %u pages, the root names %u and %u", walk.objects,
+                 walk.pages, walk.live, walk.live_pages);
     if (sim_bucket_uploads(w->bucket) > 0)
         sim_fail(w, "I10: the end: %u unfinished uploads", sim_bucket_uploads(w->bucket));
     /* Retention goes on cutting while time passes. */

@@ -58,9 +58,10 @@ static const struct {
     [LEFT_TWICE] = {"twice", "disk", "a segment that has a name in `divergent/` and its old one"},
     [LEFT_OLD_ROOT] = {"old root", "disk", "the owner's copy of the root is not the newest"},
     [LEFT_NO_ROOT] = {"no root", "disk", "a log in the bucket of which its owner has no root here"},
-    [LEFT_ORPHAN] = {"orphan", "bucket", "an object that no root names"},
+    [LEFT_ORPHAN] = {"orphan", "bucket", "an object or a page that no root names"},
     [LEFT_UPLOAD] = {"upload", "bucket", "an unfinished multipart upload"},
-    [LEFT_CUT] = {"cut", "bucket", "objects below the log start that are still to be deleted"},
+    [LEFT_CUT] = {"cut", "bucket",
+                  "objects, or pages, below the log start that are still to be deleted"},
     [LEFT_LEASE] = {"lease", "bucket", "a lease that is held by a process that is dead"},
 };
 
@@ -172,6 +173,7 @@ static void visit_object(void *arg, const char *key, const void *data, size_t si
     struct index_root root;
     const void *now;
     size_t now_size;
+    int64_t end;
 
     if (strncmp(key, "leases/", 7) == 0) {
         if (cold_lease_decode(data, size, &lease, NULL) == 0 && lease.state == COLD_LEASE_HELD)
@@ -185,15 +187,10 @@ static void visit_object(void *arg, const char *key, const void *data, size_t si
     now = sim_bucket_look(w->bucket, "logs/" SIM_LOG "/@/root", &now_size);
     if (!now || index_root_decode(now, now_size, &root, NULL) < 0)
         return;
-    for (size_t i = 0; i < root.entry_count; i++) {
-        struct index_entry e;
-
-        index_root_entry(&root, i, &e);
-        if (base_id_equal(&e.attempt, &parts.attempt)) {
-            if (e.end_offset <= root.start_offset)
-                v->left |= 1u << LEFT_CUT;
-            return;
-        }
+    if (sim_root_names(w, &root, &parts.attempt, &end)) {
+        if (end <= root.start_offset)
+            v->left |= 1u << LEFT_CUT;
+        return;
     }
     v->left |= 1u << LEFT_ORPHAN;
 }
@@ -386,6 +383,38 @@ static const struct line leases[] = {
     DO(A, APPEND, .times = 2, .wait_ms = 5000),
 };
 
+/* A manifest of many pages, cut off from its beginning. */
+static const struct line pages[] = {
+    DO(A, OPEN, 0),
+    DO(A, APPEND, 0),
+    DO(A, SEAL, 0),
+    DO(A, APPEND, 0),
+    DO(A, SEAL, 0),
+    DO(A, APPEND, 0),
+    DO(A, SEAL, 0),
+    DO(A, APPEND, 0),
+    DO(A, RUN, .arg = BOTH),
+    DO(A, APPEND, 0),
+    DO(A, SEAL, 0),
+    DO(A, APPEND, 0),
+    DO(A, SEAL, 0),
+    DO(A, APPEND, 0),
+    DO(A, RUN, .arg = BOTH, MISHAP(LOCAL_PAGE, RENAME, ERROR)),
+    DO(A, APPEND, 0),
+    DO(A, RUN, .arg = BOTH, MISHAP(LOCAL_PAGE, WRITE, KILL_AFTER)),
+    DO(A, OPEN, 0),
+    DO(A, VERIFY, 0),
+    DO(B, OPEN, .take_over = true),
+    DO(B, APPEND, 0),
+    DO(B, RUN, .arg = BOTH),
+    DO(A, OPEN, .take_over = true),
+    DO(A, APPEND, 0),
+    DO(A, TRIM, .arg = TRIM_ALL),
+    DO(A, STEP, .wait_ms = 2000),
+    DO(A, STEP, .wait_ms = 2000),
+    DO(A, COLLECT, 0),
+};
+
 #define STORY(n, ...)                                                                              \
     {                                                                                              \
 #n, n, sizeof(n) / sizeof(n[0]), __VA_ARGS__                                               \
@@ -398,9 +427,10 @@ static const struct story {
     bool fsync;
     size_t part_bytes;
     int64_t lease_ms;
+    bool folds;
 } stories[] = {
     STORY(life, false, 0, 0),   STORY(beginnings, true, 0, 0), STORY(parts, false, 2048, 0),
-    STORY(owners, false, 0, 0), STORY(leases, true, 0, 3000),
+    STORY(owners, false, 0, 0), STORY(leases, true, 0, 3000),  STORY(pages, false, 0, 0, true),
 };
 
 #define STORY_COUNT (sizeof(stories) / sizeof(stories[0]))
@@ -443,6 +473,8 @@ static struct sim_setup setup_of(const struct story *s, uint64_t seed)
         .segment_ms = -1,
         .flush_ms = -1,
         .segment_bytes = 8192,
+        .folds = s->folds,
+        .fold = {.root_entries = 2, .page_entries = 2, .page_refs = 2},
     };
 }
 

@@ -68,6 +68,8 @@ static void setup_aim(struct sim_setup *s, struct sim_random *r)
     if (s->target.kind == SIM_JOURNAL ||
         (s->target.step >= SIM_BEGIN && s->target.step <= SIM_CHECK))
         s->part_bytes = 2048;
+    if (s->target.kind == SIM_PAGE || s->target.kind == SIM_LOCAL_PAGE)
+        s->folds = true;
     if (s->target.kind == SIM_LEASE)
         s->lease_ms = 3000;
     s->split = s->target.kind == SIM_SEGMENT && s->target.step == SIM_RENAME;
@@ -100,6 +102,10 @@ static struct sim_setup setup_of(uint64_t seed)
         .segment_bytes = PICK(&r, 8192, 8192, 16384, 24576),
     };
 
+    s.folds = sim_chance(&r, 1, 3);
+    s.fold.root_entries = 1 + (size_t)sim_below(&r, 8);
+    s.fold.page_entries = 1 + (size_t)sim_below(&r, s.fold.root_entries + 1);
+    s.fold.page_refs = 3 + (size_t)sim_below(&r, 4);
     setup_aim(&s, &r);
     return s;
 }

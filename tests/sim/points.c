@@ -86,6 +86,7 @@ static const unsigned kind_steps[SIM_KINDS] = {
     [SIM_CHECKPOINT] =
         S(CREATE) | S(WRITE) | S(SYNC) | S(TRUNCATE) | S(RENAME) | S(UNLINK) | S(READ),
     [SIM_LOCAL_ROOT] = S(CREATE) | S(WRITE) | S(SYNC) | S(TRUNCATE) | S(RENAME) | S(UNLINK),
+    [SIM_LOCAL_PAGE] = S(CREATE) | S(WRITE) | S(SYNC) | S(TRUNCATE) | S(RENAME) | S(UNLINK),
     [SIM_JOURNAL] = S(CREATE) | S(WRITE) | S(TRUNCATE) | S(READ),
     [SIM_DIVERGENT] = S(LINK) | S(READ),
     [SIM_SETTINGS] = S(CREATE) | S(WRITE) | S(SYNC) | S(TRUNCATE) | S(RENAME) | S(UNLINK) | S(READ),
@@ -95,6 +96,7 @@ static const unsigned kind_steps[SIM_KINDS] = {
     [SIM_OBJECT] = S(PUT) | S(GET) | S(HEAD) | S(DELETE) | S(BEGIN) | S(PART) | S(COMPLETE) |
                    S(ABORT) | S(CHECK),
     [SIM_ROOT] = S(PUT) | S(GET) | S(HEAD),
+    [SIM_PAGE] = S(PUT) | S(GET) | S(DELETE),
     [SIM_LEASE] = S(PUT) | S(GET),
     [SIM_IDENTITY] = S(PUT) | S(GET),
     [SIM_LISTING] = S(LIST),
@@ -160,7 +162,7 @@ struct sim_target sim_points_at(unsigned index)
 bool sim_points_prelude(const struct sim_target *t, struct sim_target *ret)
 {
     bool file = t->kind == SIM_CHECKPOINT || t->kind == SIM_LOCAL_ROOT || t->kind == SIM_SETTINGS ||
-                t->kind == SIM_INDEX;
+                t->kind == SIM_INDEX || t->kind == SIM_LOCAL_PAGE;
 
     if (t->step == SIM_TRUNCATE && t->kind == SIM_INDEX) /* a draft that is there already */
         *ret = (struct sim_target){SIM_INDEX, SIM_RENAME, SIM_KILL_BEFORE};

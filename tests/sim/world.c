@@ -322,6 +322,7 @@ static void process_init(struct sim_world *w, unsigned i, const char *name,
                                .random = &p->random,
                                .cold = &p->opener,
                                .no_threads = true,
+                               .fold = w->setup.folds ? &w->setup.fold : NULL,
                                .pid = 1000 + (long)i};
 }
 

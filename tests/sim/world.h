@@ -14,6 +14,7 @@
 
 #include <varve/varve.h>
 
+#include "index/fold.h"
 #include "index/root.h"
 #include "log/log.h"
 #include "tests/sim/bucket.h"
@@ -37,6 +38,8 @@ struct sim_setup {
     bool wall_jumps;
     int64_t retention_ms, retention_bytes, local_retention_ms, local_retention_bytes;
     int64_t delete_delay_ms, segment_ms, flush_ms, segment_bytes;
+    bool folds; /* small pages of the manifest */
+    struct index_fold fold;
     /* What must go wrong once, whatever else does. */
     bool has_target;
     struct sim_target target;
@@ -180,6 +183,12 @@ uint32_t sim_model_serial(struct sim_world *w, const struct varve_record *record
 void sim_view_set(struct sim_view *v, int64_t offset, uint32_t serial);
 void sim_view_cut(struct sim_view *v, int64_t end);
 void sim_view_copy(struct sim_view *to, const struct sim_view *from, int64_t end);
+/* Calls visit for each entry and each page that a root names, also by pages. */
+typedef void sim_named(void *arg, const struct index_entry *e, const struct index_ref *page);
+void sim_root_each(struct sim_world *w, const struct index_root *root, sim_named *visit, void *arg);
+/* Is an object or page of this attempt among them? Where it ends then. */
+bool sim_root_names(struct sim_world *w, const struct index_root *root,
+                    const struct base_id *attempt, int64_t *ret_end);
 void sim_model_stored(void *ctx, const char *key, const void *data, size_t size);
 void sim_model_removing(void *ctx, const char *key);
 void sim_model_unlink(void *ctx, struct sim_caller *c, const char *path, const void *data,
