@@ -17,7 +17,7 @@ SECONDS = float(os.environ.get("VARVE_OUTAGE_SECONDS", "4" if QUICK else "6"))
 RATE = float(os.environ.get("VARVE_OUTAGE_BYTES", "4e6" if QUICK else "20e6"))
 LINE = 1000
 CHUNK = 50  # lines that are sent at once: less than a batch
-SEGMENT = 8 << 20
+SEGMENT = 8 << 20 if RATE > 10e6 else 1 << 20
 
 
 def chunks():
