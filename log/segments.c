@@ -434,6 +434,7 @@ int varve_log_verify(struct varve_log *log, struct varve_verify_options *options
         .caches = {log->store->blocks, log->store->tables},
         .deep = o.deep,
         .repair = o.repair,
+        .all_orphans = o.all_orphans,
         .found = verify_found,
         .progress = verify_progress,
         .ctx = &ctx,

@@ -40,6 +40,7 @@ struct tiering_verify {
     struct cold_cache *caches[2];   /* of this process; checked too; may be NULL */
     bool deep;                      /* read every byte: decompress, SHA-256, chain, CRCs */
     bool repair;
+    bool all_orphans; /* with `repair`: a large share of the log, too */
     void (*found)(void *ctx, const struct tiering_finding *f);
     void (*progress)(void *ctx, uint64_t done_bytes, uint64_t total_bytes); /* may be NULL */
     void *ctx;

@@ -127,12 +127,12 @@ static int check_orphans(struct tiering_verify_state *x, struct varve_error *err
 
 /*
  * What a killed process has stored and no root names is deleted when told to repair, a large share
- * of the log excepted (I10). The daily collection of a process that stays open does the same; where
- * only short commands run this is the one.
+ * of the log only when told that as well (I10). The daily collection of a process that stays open
+ * does the same; where only short commands run this is the one.
  */
 static int collect_orphans(struct tiering_verify_state *x, struct varve_error *err)
 {
-    struct tiering_collect c = {.share_max = TIERING_COLLECT_SHARE_MAX};
+    struct tiering_collect c = {.share_max = TIERING_COLLECT_SHARE_MAX, .force = x->v->all_orphans};
     struct varve_error what = {0};
     char text[VERIFY_TEXT_MAX];
     int r = tiering_log_collect(x->v->tiering, &c, &what);

@@ -109,6 +109,7 @@ static const struct tools_option trim_options[] = {
 static const struct tools_option verify_options[] = {
     FLAG("deep", 0, "read every byte of both tiers"),
     FLAG("repair", 0, "mend what the other tier or the bucket still holds"),
+    FLAG("all-orphans", 0, "with --repair: delete orphans, were they most of a log"),
     FLAG("take-over", 0, "with --repair: become the owner of a log that another store owns"),
     JSON,
     STATS,

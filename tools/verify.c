@@ -109,6 +109,7 @@ static int verify_one(struct tools_session *s, const char *name, void *ctx)
     tools_progress_init(&v->progress, s->args, name);
     o.deep = tools_flag(s->args, "deep");
     o.repair = tools_flag(s->args, "repair");
+    o.all_orphans = tools_flag(s->args, "all-orphans");
     o.found = on_found;
     o.progress = on_progress;
     o.ctx = v;
@@ -136,6 +137,8 @@ int tools_verify(struct tools_args *args)
     o.take_over = tools_flag(args, "take-over");
     if (o.read_only && o.take_over)
         return tools_usage(args, "--take-over goes with --repair: without it nothing is changed");
+    if (o.read_only && tools_flag(args, "all-orphans"))
+        return tools_usage(args, "--all-orphans goes with --repair: without it nothing is changed");
     rc = tools_session_open(&s, args, &o);
     if (rc == TOOLS_OK && tools_output_init(&v.out, STDOUT_FILENO, &err) < 0)
         rc = tools_fail(args, &err);

@@ -247,6 +247,8 @@ struct varve_verify_options {
     size_t size;
     bool deep;   /* read every byte of both tiers */
     bool repair; /* a log open for writing: repair what the other tier or the bucket still holds */
+    bool all_orphans; /* with `repair`: delete what nothing refers to, however much of the log it is
+                       */
     /* called in this thread; must not call back into the library */
     void (*found)(void *ctx, const struct varve_finding *finding);          /* may be NULL */
     void (*progress)(void *ctx, uint64_t done_bytes, uint64_t total_bytes); /* may be NULL */

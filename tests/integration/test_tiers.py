@@ -215,6 +215,20 @@ def test_orphans_of_a_killed_upload_are_counted_and_removed_by_repair(d):
     assert read(store, "web") == data
 
 
+def test_orphans_that_are_most_of_a_log_are_removed_only_when_told(d):
+    store, cold, data = tiered(d, "apache", 2000, "-o", "segment.bytes=65536")
+    found = cold.keys(".zst")
+    for key in found:
+        cold.put(key[:-36] + "0123456789abcdef0123456789abcdef.zst", cold.get(key))
+    out = run("verify", store, "--repair", "-v")[0].decode()
+    assert "deleted only when told to" in out, out
+    assert len(cold.keys(".zst")) == 2 * len(found)
+    refused(USAGE, "verify", store, "--all-orphans", naming="--repair")
+    run("verify", store, "--repair", "--all-orphans")
+    assert cold.keys(".zst") == found
+    assert read(store, "web") == data
+
+
 def test_a_deleted_log_is_gone_and_can_be_made_anew(d):
     store, cold, _ = tiered(d, "apache", 2000, "-o", "file.delete.delay.ms=0")
     silent("delete", store, "web")
