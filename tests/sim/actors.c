@@ -187,6 +187,7 @@ static void act_append(struct sim_process *p)
     uint32_t first = w->attempt_count;
     int64_t base = -1;
     struct excuse e;
+    bool fenced;
 
     if (varve_batch_new(codec, 0, 16384, &batch, NULL) < 0)
         return;
@@ -204,9 +205,13 @@ static void act_append(struct sim_process *p)
         }
     }
     e = call_begin(p);
+    fenced = tiering_log_fenced(p->log->tiering);
     rc = varve_log_append(p->log, batch, &base, &err);
     varve_batch_free(batch);
     if (!p->caller.dead) {
+        if (rc == 0 && fenced)
+            sim_fail(w, "I6: %s has met a higher epoch and acknowledges offset %" PRId64, p->name,
+                     base);
         if (rc == 0)
             append_acked(p, first, count, base);
         else
@@ -254,6 +259,19 @@ static void act_seal(struct sim_process *p)
 
 /* ---- tiering ---- */
 
+static void act_collect(struct sim_process *p)
+{
+    struct sim_world *w = p->world;
+    struct tiering_collect c = {.share_max = 1, .force = true};
+    struct varve_error err = {0};
+    int rc;
+
+    (void)call_begin(p);
+    rc = tiering_log_collect(p->log->tiering, &c, &err);
+    sim_trace_line(&w->trace, "%s collects: %u orphans, %u uploads", p->name, c.orphans, c.uploads);
+    (void)call_end(p, NULL, "collect", rc, &err);
+}
+
 static void act_step(struct sim_process *p)
 {
     struct sim_world *w = p->world;
@@ -264,9 +282,17 @@ static void act_step(struct sim_process *p)
     (void)call_begin(p);
     rc = tiering_log_step(p->log->tiering, &next, &err);
     p->step_ms = next;
-    if (call_end(p, NULL, "step", rc, &err) && rc == VARVE_E_FENCED && owns(p) &&
-        w->setup.lease_ms == 0)
+    if (!call_end(p, NULL, "step", rc, &err))
+        return;
+    if (rc == VARVE_E_FENCED && owns(p) && w->setup.lease_ms == 0)
         sim_fail(w, "%s owns the log and is fenced: %s", p->name, err.msg);
+    /* Objects that wait for their root are old when the machine wakes, and not garbage. */
+    if (rc < 0 && rc != VARVE_E_FENCED && w->setup.lease_ms == 0 && sim_chance(&w->actors, 1, 10)) {
+        sim_trace_line(&w->trace, "the machine of %s sleeps", p->name);
+        sim_pass(w, NULL, 3600000 * MS);
+        sim_bucket_pass(w->bucket, false);
+        act_collect(p);
+    }
 }
 
 static void act_run(struct sim_process *p, bool seal, bool evict)
@@ -281,19 +307,6 @@ static void act_run(struct sim_process *p, bool seal, bool evict)
     (void)call_begin(p);
     rc = varve_log_tier(p->log, &o, &err);
     (void)call_end(p, NULL, "tier", rc, &err);
-}
-
-static void act_collect(struct sim_process *p)
-{
-    struct sim_world *w = p->world;
-    struct tiering_collect c = {.share_max = 1, .force = true};
-    struct varve_error err = {0};
-    int rc;
-
-    (void)call_begin(p);
-    rc = tiering_log_collect(p->log->tiering, &c, &err);
-    sim_trace_line(&w->trace, "%s collects: %u orphans, %u uploads", p->name, c.orphans, c.uploads);
-    (void)call_end(p, NULL, "collect", rc, &err);
 }
 
 static int64_t trim_pick(struct sim_process *p)

@@ -193,6 +193,27 @@ bool sim_root_names(struct sim_world *w, const struct index_root *root,
     return s.found;
 }
 
+/* The largest timestamp of what the owner appended there, and of nothing else. */
+static void check_entry_time(struct sim_world *w, const struct sim_machine *m,
+                             const struct index_entry *e)
+{
+    int64_t max = INT64_MIN;
+
+    for (int64_t o = e->base_offset; o < e->end_offset; o++) {
+        uint32_t serial = m && o < m->view.end ? m->view.serials[o] : 0;
+
+        if (serial == 0)
+            return;
+        if (w->attempts[serial].timestamp > max)
+            max = w->attempts[serial].timestamp;
+    }
+    if (e->max_timestamp != max)
+        sim_fail(w,
+                 "M2: the root gives %" PRId64 " as the maximum of what ends at %" PRId64
+                 ", it is %" PRId64,
+                 e->max_timestamp, e->end_offset, max);
+}
+
 /* M2 */
 struct commit {
     struct sim_world *w;
@@ -218,6 +239,7 @@ static void check_entry(void *arg, const struct index_entry *e, const struct ind
     else if (size != e->object_size || base_crc32c(0, data, size) != e->object_crc32c)
         sim_fail(w, "I2: %s is not what the root says", key);
     free(key);
+    check_entry_time(w, machine_of(w, &c->root->owner), e);
 }
 
 static void commit_range(struct sim_world *w, const struct index_root *root)
@@ -252,6 +274,77 @@ static void owner_changed(struct sim_world *w, const struct index_root *root)
                    (unsigned)root->epoch, root->end_offset);
 }
 
+/* What lies below the start is deleted some day: a cut covers it (I5). */
+struct cuts {
+    struct sim_world *w;
+    int64_t start, covered;
+};
+
+static void cuts_visit(void *arg, const struct index_entry *e, const struct index_ref *page)
+{
+    const struct cuts *c = arg;
+
+    (void)page;
+    if (e && e->end_offset <= c->start && e->end_offset > c->covered)
+        sim_fail(c->w, "I5: no cut covers what ends at %" PRId64 ", below the start",
+                 e->end_offset);
+}
+
+static void check_cuts(struct sim_world *w, const struct index_root *root)
+{
+    struct index_cut cut = {.offset = root->deleted_to};
+    struct cuts c = {.w = w, .start = root->start_offset};
+
+    if (root->cut_count > 0)
+        index_root_cut(root, root->cut_count - 1, &cut);
+    c.covered = cut.offset;
+    sim_root_each(w, root, cuts_visit, &c);
+}
+
+/* Retention by size leaves at least that much, each byte counted once, in whichever tier. */
+struct left {
+    int64_t start, end; /* of the root */
+    uint64_t bytes;
+    size_t prefix_size;
+};
+
+static void left_hot(void *arg, const char *path, uint8_t *data, int64_t size)
+{
+    struct left *l = arg;
+    const char *name = path + l->prefix_size;
+
+    (void)data;
+    if (!strchr(name, '/') && strstr(name, ".log") && strtoll(name, NULL, 10) >= l->end)
+        l->bytes += (uint64_t)size;
+}
+
+static void left_cold(void *arg, const struct index_entry *e, const struct index_ref *page)
+{
+    struct left *l = arg;
+
+    (void)page;
+    if (e && e->end_offset > l->start)
+        l->bytes += e->segment_size;
+}
+
+static void check_left(struct sim_world *w, const struct index_root *root)
+{
+    struct sim_machine *m = machine_of(w, &root->owner);
+    struct left l = {.start = root->start_offset, .end = root->end_offset};
+    char prefix[80];
+
+    /* A root that comes late finds what a loss of power has left. */
+    if (!m || w->setup.retention_ms >= 0 || w->points.made[SIM_ROOT][SIM_PUT][SIM_LATE] > 0)
+        return;
+    l.prefix_size =
+        (size_t)snprintf(prefix, sizeof(prefix), SIM_DISK_TOP "/m%u/logs/" SIM_LOG "/@/", m->index);
+    sim_disk_each(m->disk, prefix, left_hot, &l);
+    sim_root_each(w, root, left_cold, &l);
+    if (l.bytes < (uint64_t)w->setup.retention_bytes)
+        sim_fail(w, "I5: retention leaves %" PRIu64 " bytes of %" PRId64, l.bytes,
+                 w->setup.retention_bytes);
+}
+
 static void root_written(struct sim_world *w, const struct index_root *root)
 {
     if (w->has_root) {
@@ -277,6 +370,8 @@ static void root_written(struct sim_world *w, const struct index_root *root)
         if (!wanted && root->start_offset > w->committed.end)
             sim_fail(w, "I5: retention took %" PRId64 ", only %" PRId64 " are uploaded",
                      root->start_offset, w->committed.end);
+        if (!wanted && w->setup.retention_bytes >= 0)
+            check_left(w, root);
         if (w->start_count < 256) {
             w->starts[w->start_count].offset = root->start_offset;
             w->starts[w->start_count++].ms = sim_world_ms(w);
@@ -284,6 +379,7 @@ static void root_written(struct sim_world *w, const struct index_root *root)
     }
     w->has_root = true;
     w->start = root->start_offset;
+    check_cuts(w, root);
     commit_range(w, root);
     w->generation = root->generation;
     w->epoch = root->epoch;

@@ -157,6 +157,45 @@ static void a_log_opens_without_its_bucket_and_compares_later(void **state)
     support_tiering_deinit(&r);
 }
 
+/* A disk of yesterday, put back while the bucket is away: what is appended to it has offsets that
+ * are taken (I13). */
+static void a_disk_that_is_behind_its_bucket_stops_when_the_bucket_is_back(void **state)
+{
+    struct support_env *e = *state;
+    struct support_tiering r, old;
+    struct tiering_run run = {.seal = true};
+    struct varve_error err = {0};
+    int64_t n;
+
+    support_tiering_init(&r, e);
+    support_tiering_open_ok(&r);
+    support_tiering_fill(&r, 1);
+    support_tiering_run_ok(&r, true, false);
+    support_tiering_close(&r);
+    support_tiering_init_other(&old, &r, "yesterday");
+    old.store_id = r.store_id;
+    support_tiering_open_ok(&old);
+    support_tiering_close(&old);
+    support_tiering_open_ok(&r);
+    support_tiering_fill(&r, 2);
+    support_tiering_run_ok(&r, true, false);
+    n = root_of(&r).end_offset;
+    support_tiering_close(&r);
+
+    old.faulty.fault = store_is_away;
+    support_tiering_open_ok(&old);
+    support_logger_expect(e->logger, "open it again");
+    assert_int_equal(support_tiering_append(&old, 900, 1, false, NULL), 0);
+    assert_true(old.end < n);
+    old.faulty.fault = NULL;
+    assert_int_equal(tiering_log_run(old.t, &run, &err), VARVE_E_FENCED);
+    assert_non_null(strstr(err.msg, "open it again"));
+    assert_true(tiering_log_fenced(old.t));
+    assert_int_equal(root_of(&old).end_offset, old.end - 3); /* n is what it was */
+    support_tiering_deinit(&r);
+    support_tiering_deinit(&old);
+}
+
 static void a_missing_root_stalls_a_log_that_had_one(void **state)
 {
     struct support_env *e = *state;
@@ -327,14 +366,24 @@ static int collect_in_between(void *ctx, enum cold_op op, const char *key, bool 
     return 0;
 }
 
-static void collecting_while_uploads_run_spares_them(void **state)
+/* The machine slept between the put and the root write: what was stored is old by now. */
+static int sleep_and_collect(void *ctx, enum cold_op op, const char *key, bool after)
+{
+    struct support_tiering *r = ctx;
+
+    support_clock_set_wall_ms(&r->e->clock, INT64_C(5000000000000)); /* 2128 */
+    return collect_in_between(ctx, op, key, after);
+}
+
+static void collect_while_uploads_run(void **state, int (*fault)(void *ctx, enum cold_op op,
+                                                                 const char *key, bool after))
 {
     struct support_tiering r;
 
     support_tiering_init(&r, *state);
     r.hot_options.segment_bytes = 8 * 1024 * 1024;
     support_tiering_open_ok(&r);
-    r.faulty.fault = collect_in_between;
+    r.faulty.fault = fault;
     r.faulty.ctx = &r;
     for (int i = 0; i < 3; i++) {
         assert_int_equal(support_tiering_append(&r, 2000, 1, true, NULL), 0);
@@ -355,6 +404,16 @@ static int fail_complete(void *ctx, enum cold_op op, const char *key, bool after
     if (op != COLD_OP_UPLOAD || after)
         return 0;
     return ++*calls > 1 && *calls <= 3 ? VARVE_E_STORE : 0; /* complete and abort */
+}
+
+static void collecting_while_uploads_run_spares_them(void **state)
+{
+    collect_while_uploads_run(state, collect_in_between);
+}
+
+static void collecting_spares_an_upload_whose_writer_slept(void **state)
+{
+    collect_while_uploads_run(state, sleep_and_collect);
 }
 
 static void unfinished_multipart_uploads_are_collected(void **state)
@@ -553,6 +612,7 @@ int main(void)
         support_env_test(another_store_is_refused_unless_it_takes_over),
         support_env_test(a_divergent_tail_is_moved_aside),
         support_env_test(a_log_opens_without_its_bucket_and_compares_later),
+        support_env_test(a_disk_that_is_behind_its_bucket_stops_when_the_bucket_is_back),
         support_env_test(a_missing_root_stalls_a_log_that_had_one),
         support_env_test(a_deleted_log_is_gone_and_can_be_made_again),
         support_env_test(a_deleted_log_does_not_open),
@@ -560,6 +620,7 @@ int main(void)
         support_env_test(orphans_are_collected_by_epoch_and_never_by_age),
         support_env_test(a_large_collection_stops_and_asks),
         support_env_test(collecting_while_uploads_run_spares_them),
+        support_env_test(collecting_spares_an_upload_whose_writer_slept),
         support_env_test(unfinished_multipart_uploads_are_collected),
         support_env_test(any_ten_seconds_of_uploads_are_within_5_percent),
         support_env_test(whole_buffers_have_their_turns_one_after_the_other),

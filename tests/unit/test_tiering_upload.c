@@ -264,6 +264,39 @@ static void a_failed_upload_is_tried_again_and_nothing_is_skipped(void **state)
     support_tiering_deinit(&r);
 }
 
+/* Also after what does not pass by itself: memory comes back, and people put things right. */
+static void an_upload_is_tried_again_after_any_error(void **state)
+{
+    static const char *const faults[] = {"put(*.zst):error=no_memory", "put(*.zst):error=denied",
+                                         "put(*.zst):error=broken", "put(*.zst):error=corrupt",
+                                         "put(*.zst):error=no_space"};
+    struct support_env *e = *state;
+    struct support_tiering r;
+    struct tiering_status status;
+    int64_t next = 0;
+
+    support_tiering_init(&r, e);
+    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+        r.faults = faults[i];
+        support_tiering_open_ok(&r);
+        support_tiering_fill(&r, 1);
+        for (unsigned tries = 1; tries <= 3; tries++) {
+            assert_true(tiering_log_step(r.t, &next, NULL) < 0);
+            tiering_log_status(r.t, &status);
+            assert_int_equal(status.failures, tries);
+            assert_true(next <= e->clock.wall_ms + 15000);
+            support_clock_advance_ms(&e->clock, next - e->clock.wall_ms);
+        }
+        support_tiering_close(&r);
+    }
+    r.faults = NULL;
+    support_tiering_open_ok(&r);
+    support_tiering_run_ok(&r, false, false);
+    assert_int_equal(r.events[TIERING_UPLOADED], 5);
+    support_tiering_check(&r);
+    support_tiering_deinit(&r);
+}
+
 static void no_request_is_made_before_the_backoff_is_over(void **state)
 {
     struct support_env *e = *state;
@@ -802,6 +835,7 @@ int main(void)
         support_env_test(a_large_segment_goes_by_multipart_with_threads),
         support_env_test(a_batch_larger_than_a_block_is_a_block_of_its_own),
         support_env_test(a_failed_upload_is_tried_again_and_nothing_is_skipped),
+        support_env_test(an_upload_is_tried_again_after_any_error),
         support_env_test(no_request_is_made_before_the_backoff_is_over),
         support_env_test(a_hole_in_what_was_uploaded_is_never_committed),
         support_env_test(a_lost_reply_to_a_put_costs_an_orphan_and_no_data),
