@@ -66,13 +66,17 @@ static int visit_first(void *arg, const struct index_entry *e, struct varve_erro
     return 1;
 }
 
-/* Whether the root names this upload, those below the log start included. */
-static bool upload_is_named(struct tiering_log *t, const struct tiering_upload *u)
+/* Whether the root names this upload, those below the log start included. A failure: nobody knows,
+ * the page that would say it cannot be read. */
+static int upload_is_named(struct tiering_log *t, const struct tiering_upload *u, bool *ret)
 {
     struct index_entry e;
+    int rc = index_manifest_each(t->o.manifest, u->entry.base_offset, visit_first, &e, NULL);
 
-    return index_manifest_each(t->o.manifest, u->entry.base_offset, visit_first, &e, NULL) == 1 &&
-           base_id_equal(&e.attempt, &u->attempt);
+    if (rc < 0)
+        return rc;
+    *ret = rc == 1 && base_id_equal(&e.attempt, &u->attempt);
+    return 0;
 }
 
 static void upload_tell(struct tiering_log *t, const struct tiering_upload *u)
@@ -92,7 +96,7 @@ static void upload_tell(struct tiering_log *t, const struct tiering_upload *u)
 }
 
 /* Takes out of the table what the durable root names, and what it has passed by. Objects of the
- * latter are deleted at once, or by a collection if that fails. */
+ * latter are deleted at once, or by a collection if that fails, or if nobody knows which it is. */
 static void table_settle(struct tiering_log *t, const struct index_root *root)
 {
     struct tiering_upload *out = NULL, **at = &t->uploads, **last = &out;
@@ -114,11 +118,13 @@ static void table_settle(struct tiering_log *t, const struct index_root *root)
     while (out) {
         struct tiering_upload *u = out;
         const char *key = u->key;
+        bool named;
+        int rc = upload_is_named(t, u, &named);
 
         out = u->next;
-        if (upload_is_named(t, u))
+        if (rc == 0 && named)
             upload_tell(t, u);
-        else
+        else if (rc == 0)
             (void)cold_store_delete(t->o.segments, &key, 1, NULL);
         tiering_upload_free(u);
     }

@@ -1,5 +1,6 @@
 /* Uploading, committing and evicting: what is sealed reaches the bucket, in one root write, whole.
  */
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/thread.h"
+#include "index/fold.h"
 #include "tests/support/file.h"
 #include "tests/support/support_tiering.h"
 
@@ -823,6 +825,49 @@ static void a_run_that_does_not_evict_is_given_nothing(void **state)
     assert_int_equal(d.held, 100);
 }
 
+static int pages_away(void *ctx, enum cold_op op, const char *key, bool after)
+{
+    unsigned *asked = ctx;
+
+    if (after || op != COLD_OP_GET || !strstr(key, "/page-"))
+        return 0;
+    ++*asked;
+    return VARVE_E_STORE;
+}
+
+/* The root had arrived and could not be kept here; when it was read back, the page that names the
+ * object could not be read, and the object was deleted as one that no root names. */
+static void an_object_is_not_deleted_while_nobody_can_say_whether_the_root_names_it(void **state)
+{
+    static const struct index_fold fold = {1, 1, 2};
+    struct support_env *e = *state;
+    struct support_tiering r;
+    struct tiering_run run = {.seal = true};
+    unsigned asked = 0, orphans;
+
+    e->env.fold = &fold;
+    support_tiering_init(&r, e);
+    support_tiering_open_ok(&r);
+    support_tiering_fill(&r, 3);
+    support_io_fail(e->io, &(struct support_io_fault){.call = SUPPORT_IO_OPEN,
+                                                      .path = "manifest/page-0",
+                                                      .nth = 1,
+                                                      .sys_errno = ENOSPC,
+                                                      .keep = true});
+    r.faulty.fault = pages_away;
+    r.faulty.ctx = &asked;
+    (void)tiering_log_run(r.t, &run, NULL); /* the first try to keep the root, or */
+    (void)tiering_log_run(r.t, &run, NULL); /* the one that reads it back fails */
+    support_io_fail(e->io, NULL);
+    assert_true(asked > 0);
+    r.faulty.fault = NULL;
+    support_tiering_run_ok(&r, true, false);
+    (void)support_tiering_objects(&r, &orphans);
+    assert_int_equal(orphans, 0);
+    support_tiering_check(&r);
+    support_tiering_deinit(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -854,6 +899,7 @@ int main(void)
         support_env_test(what_cannot_be_worked_off_ends_and_is_whole),
         support_env_test(an_object_stored_behind_one_that_found_no_room_gives_its_room_back),
         support_env_test(a_run_that_does_not_evict_is_given_nothing),
+        support_env_test(an_object_is_not_deleted_while_nobody_can_say_whether_the_root_names_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
