@@ -191,6 +191,29 @@ static int recovery_search(struct hot_set *set, struct hot_segment *segment, uin
     return rc;
 }
 
+/* Unlinks the segments from `first` on, from the end, so that what is there stays contiguous
+ * whenever we are interrupted. */
+static int recovery_drop(struct recovery *r, size_t first, struct varve_error *err)
+{
+    struct hot_set *set = r->set;
+    while (set->count > first) {
+        struct hot_segment *last = set->segments[set->count - 1];
+        struct stat st;
+        int rc = set->io->stat(set->io->ctx, last->path, &st);
+        if (rc == 0) {
+            r->report->truncated_bytes += st.st_size;
+            rc = set->io->unlink(set->io->ctx, last->path);
+        }
+        if (rc < 0 && rc != -ENOENT)
+            return base_fail_errno(err, rc, "remove %s", last->path);
+        set->io->unlink(set->io->ctx, last->index_path);
+        set->count--;
+        last->listed = false;
+        hot_segment_unref(last);
+    }
+    return base_dir_sync(set->io, set->dir, err);
+}
+
 /*
  * The tail breaks at `pos` of segment `i` because of `why`: cuts it there and drops the segments
  * behind, or says that it is damage.
@@ -212,23 +235,7 @@ static int recovery_cut(struct recovery *r, size_t i, uint64_t pos, uint64_t siz
 
     base_log(&set->env->logger, BASE_LOG_WARNING, "torn tail cut at offset %lld: %s",
              (long long)offset, why->msg);
-    /* From the end, so that what is there stays contiguous whenever we are interrupted. */
-    while (set->count > i + 1) {
-        struct hot_segment *last = set->segments[set->count - 1];
-        struct stat st;
-        int rc = set->io->stat(set->io->ctx, last->path, &st);
-        if (rc == 0) {
-            r->report->truncated_bytes += st.st_size;
-            rc = set->io->unlink(set->io->ctx, last->path);
-        }
-        if (rc < 0 && rc != -ENOENT)
-            return base_fail_errno(err, rc, "remove %s", last->path);
-        set->io->unlink(set->io->ctx, last->index_path);
-        set->count--;
-        last->listed = false;
-        hot_segment_unref(last);
-    }
-    int rc = base_dir_sync(set->io, set->dir, err);
+    int rc = recovery_drop(r, i + 1, err);
     if (rc < 0)
         return rc;
     if (size > pos) { /* I3: above the published end, or that would be damage */
@@ -514,6 +521,29 @@ static void recovery_leave(struct hot_segment *segment, int64_t end_offset)
     segment->synced = true;
 }
 
+/*
+ * The first file's name was lost with the power and a later one's was not: all of it stands behind
+ * a hole. It goes like any torn tail, if none of it was ever vouched for; without any proof, if
+ * there is nothing in it.
+ */
+static int recovery_front(struct recovery *r, struct varve_error *err)
+{
+    struct hot_set *set = r->set;
+    int64_t start = set->options.start_offset;
+    bool damage = r->border_known && r->border.end_offset > start;
+    if (set->count == 0 || set->segments[0]->base_offset <= start)
+        return 0;
+    for (size_t i = 0; !r->border_known && !damage && i < set->count; i++)
+        damage = recovery_epoch(set, set->segments[i]) >= 0;
+    if (damage)
+        return 0; /* who knows both tiers says that offsets are missing */
+    base_log(&set->env->logger, BASE_LOG_WARNING,
+             "torn tail cut at offset %lld: %s stands behind files that are not there",
+             (long long)start, set->segments[0]->path);
+    r->report->truncated_at = start;
+    return recovery_drop(r, 0, err);
+}
+
 static int recovery_walk(struct recovery *r, struct varve_error *err)
 {
     struct hot_set *set = r->set;
@@ -574,8 +604,10 @@ int hot_recovery_run(struct hot_set *set, const struct hot_publication *old,
         return rc;
     recovery_sweep(set, &names);
     rc = recovery_load(set, &names, err);
-    size_t found = names.count;
     hot_recovery_names_deinit(&names);
+    if (rc == 0)
+        rc = recovery_front(&r, err);
+    size_t found = set->count;
     if (rc == 0)
         rc = recovery_walk(&r, err);
     if (rc < 0)

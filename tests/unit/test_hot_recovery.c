@@ -376,6 +376,65 @@ static void a_torn_tail_that_diverged_is_cut_and_not_taken_for_a_copy(void **sta
     hot_set_close(set);
 }
 
+/* Power had kept the second file's name and not the first one's. */
+static void a_first_file_whose_name_was_lost_does_not_keep_the_log_from_opening(void **state)
+{
+    struct support_env *e = *state;
+    struct hot_set_options options = support_hot_options();
+    struct hot_recovery recovery;
+    struct hot_range range;
+    struct varve_error err;
+    for (int proof = 0; proof < 2; proof++) {
+        struct hot_set *set = support_hot_open(e, &options, NULL);
+        assert_int_equal(support_hot_append(set, 10, 20, &err), 0);
+        assert_int_equal(hot_set_seal(set, &err), 0);
+        assert_int_equal(support_hot_append(set, 10, 20, &err), 0);
+        hot_set_abandon(set);
+        forget_boot(e);
+        unlink(support_hot_path(e, 0, "log"));
+        if (!proof) { /* no checkpoint, a torn `published`, and nothing in the file */
+            unlink(support_tmpdir_path(e->dir, "log/checkpoint"));
+            support_file_truncate(support_tmpdir_path(e->dir, "log/published"), 0);
+            support_file_truncate(support_hot_path(e, 10, "log"), 0);
+            support_file_truncate(support_hot_path(e, 10, "log"), 500);
+        }
+        set = support_hot_open(e, &options, &recovery);
+        hot_set_range(set, &range);
+        assert_int_equal(range.floor, 0);
+        assert_int_equal(range.end, 0);
+        assert_int_equal(recovery.truncated_at, 0);
+        hot_set_close(set);
+        clear(e);
+    }
+}
+
+/* But what was synced, or may have been, is never dropped. */
+static void a_hole_in_front_of_what_was_synced_is_no_torn_tail(void **state)
+{
+    struct support_env *e = *state;
+    struct hot_set_options options = support_hot_options();
+    struct hot_set *set = support_hot_open(e, &options, NULL);
+    struct hot_range range;
+    struct varve_error err;
+    assert_int_equal(support_hot_append(set, 10, 20, &err), 0);
+    assert_int_equal(hot_set_seal(set, &err), 0);
+    assert_int_equal(support_hot_append(set, 10, 20, &err), 0);
+    assert_int_equal(hot_set_sync(set, &err), 0);
+    hot_set_abandon(set);
+    unlink(support_hot_path(e, 0, "log"));
+    for (int proof = 1; proof >= 0; proof--) {
+        if (!proof) {
+            unlink(support_tmpdir_path(e->dir, "log/checkpoint"));
+            support_file_truncate(support_tmpdir_path(e->dir, "log/published"), 0);
+        }
+        set = support_hot_open(e, &options, NULL);
+        hot_set_range(set, &range);
+        assert_int_equal(range.floor, 10);
+        assert_int_equal(range.end, 20);
+        hot_set_abandon(set);
+    }
+}
+
 static void only_what_is_not_vouched_for_is_read(void **state)
 {
     struct support_env *e = *state;
@@ -550,6 +609,8 @@ int main(void)
         TEST(a_hole_between_segments_is_damage),
         TEST(a_hole_that_the_cold_tier_fills_is_no_torn_tail),
         TEST(a_torn_tail_that_diverged_is_cut_and_not_taken_for_a_copy),
+        TEST(a_first_file_whose_name_was_lost_does_not_keep_the_log_from_opening),
+        TEST(a_hole_in_front_of_what_was_synced_is_no_torn_tail),
         TEST(only_what_is_not_vouched_for_is_read),
         TEST(a_damaged_or_missing_index_is_rebuilt),
         TEST(an_index_ahead_of_a_cut_tail_is_shortened),
