@@ -1,7 +1,8 @@
 /*
  * The whole life of a log (make a store and a log, append, upload, evict, read, trim, close, open
- * again, go on) with its Nth I/O call failing, then with its Nth allocation failing, for every N.
- * Whatever fails: nothing leaks, and what was acknowledged is there when everything works again.
+ * again, go on, and each other operation of include/varve) with its Nth I/O call failing, then its
+ * Nth request to the object store, then its Nth allocation, for every N. Whatever fails: nothing
+ * leaks, and what was acknowledged is there when everything works again.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -14,6 +15,8 @@
 
 #include <cmocka.h>
 
+#include "cold/faulty.h"
+#include "record/builder.h"
 #include "tests/support/alloc.h"
 #include "tests/support/support_log.h"
 
@@ -34,6 +37,7 @@ struct life {
     const struct base_env *env;
     const char *path;
     struct varve_store_options options;
+    bool others; /* not the long life, but the operations that it does without */
     struct promised promised;
     struct varve_store *store;
     struct varve_log *log;
@@ -126,12 +130,13 @@ static void life_close(struct life *l)
     l->store = varve_store_close(l->store);
 }
 
+static const struct varve_option small[] = {{"segment.bytes", "4096"},
+                                            {"cold.block.bytes", "4096"},
+                                            {"index.interval.bytes", "512"},
+                                            {"file.delete.delay.ms", "0"}};
+
 static int life_create(struct life *l)
 {
-    static const struct varve_option options[] = {{"segment.bytes", "4096"},
-                                                  {"cold.block.bytes", "4096"},
-                                                  {"index.interval.bytes", "512"},
-                                                  {"file.delete.delay.ms", "0"}};
     int rc = log_store_create_env(l->env, l->path, &l->options, &l->err);
 
     if (rc < 0)
@@ -139,7 +144,7 @@ static int life_create(struct life *l)
     l->promised.store = true;
     rc = log_store_open_env(l->env, l->path, &l->options, &l->store, &l->err);
     if (rc == 0)
-        rc = varve_log_create(l->store, "a", options, 4, &l->err);
+        rc = varve_log_create(l->store, "a", small, 4, &l->err);
     if (rc == 0)
         l->promised.log = true;
     l->store = varve_store_close(l->store);
@@ -189,15 +194,176 @@ static int life_second_half(struct life *l)
     return rc;
 }
 
+/* ---- the operations that are left ---- */
+
+/* One record by itself, then a batch that a client has encoded. */
+static int life_append_otherwise(struct life *l)
+{
+    struct varve_batch *batch = NULL;
+    struct support_log_record buf;
+    struct varve_record record;
+    const void *data;
+    size_t size;
+    int64_t base = -1;
+    int rc;
+
+    support_log_record(l->promised.end, &buf, &record);
+    l->promised.tried = l->promised.end + 1;
+    rc = varve_log_append_record(l->log, &record, &base, &l->err);
+    if (rc < 0)
+        return rc;
+    assert_int_equal(base, l->promised.end);
+    l->promised.end = l->promised.tried;
+    support_log_record(l->promised.end, &buf, &record);
+    rc = varve_batch_new(VARVE_CODEC_ZSTD, 0, 65536, &batch, &l->err);
+    if (rc == 0)
+        rc = varve_batch_add(batch, &record, &l->err);
+    if (rc == 0)
+        rc = record_builder_encode(batch, &data, &size, &l->err);
+    if (rc == 0) {
+        l->promised.tried = l->promised.end + 1;
+        rc = varve_log_append_encoded(l->log, data, size, &base, &l->err);
+    }
+    if (rc == 0)
+        l->promised.end = l->promised.tried;
+    varve_batch_free(batch);
+    return rc;
+}
+
+static int see_option(void *ctx, const char *name, const char *value, bool is_default)
+{
+    (void)is_default;
+    assert_true(name[0] && value);
+    ++*(int *)ctx;
+    return 0;
+}
+
+static int see_log(void *ctx, const char *name)
+{
+    assert_true(strcmp(name, "a") == 0 || strcmp(name, "b") == 0);
+    ++*(int *)ctx;
+    return 0;
+}
+
+static int see_segment(void *ctx, const struct varve_segment_info *info)
+{
+    (void)info;
+    ++*(int *)ctx;
+    return 0;
+}
+
+static int see_divergent(void *ctx, const struct varve_divergent_info *d)
+{
+    (void)ctx;
+    (void)d;
+    fail_msg("a tail was moved aside in a log with one writer");
+    return 0;
+}
+
+/* What is asked of store and log. */
+static int life_look(struct life *l)
+{
+    struct varve_log_info info = {.size = sizeof(info)};
+    struct varve_store_stats stats = {.size = sizeof(stats)};
+    /* Not deep: that reads the whole cache file, in some thousand calls. */
+    struct varve_verify_options verify = {.size = sizeof(verify)};
+    int seen = 0, rc = varve_log_info(l->log, &info, &l->err);
+
+    if (rc == 0)
+        assert_true(info.end_offset == l->promised.end || info.end_offset == l->promised.tried);
+    if (rc == 0)
+        rc = varve_log_each_segment(l->log, see_segment, &seen, &l->err);
+    if (rc == 0)
+        rc = varve_log_each_divergent(l->log, see_divergent, NULL, &l->err);
+    if (rc == 0)
+        rc = varve_log_each_option(l->log, see_option, &seen, &l->err);
+    if (rc == 0)
+        rc = varve_store_each_option(l->store, see_option, &seen, &l->err);
+    if (rc == 0)
+        rc = varve_store_each_log(l->store, see_log, &seen, &l->err);
+    if (rc == 0)
+        rc = varve_log_verify(l->log, &verify, &l->err);
+    varve_store_stats(l->store, &stats);
+    return rc;
+}
+
+/* By batches, and after a seek. */
+static int life_read_batches(struct life *l)
+{
+    struct varve_reader *reader = NULL;
+    struct varve_batch_view batch;
+    struct varve_record record;
+    int64_t middle = (l->promised.start + l->promised.end) / 2;
+    int rc = varve_reader_open(l->log, NULL, &reader, &l->err);
+
+    if (rc == 0)
+        rc = varve_reader_next_batch(reader, 0, &batch, &l->err);
+    if (rc == 0)
+        rc = varve_reader_seek(reader, middle, &l->err);
+    if (rc == 0)
+        rc = varve_reader_next(reader, 0, &record, &l->err);
+    if (rc == 0)
+        assert_true(support_log_record_is(&record, middle));
+    varve_reader_close(reader);
+    return rc;
+}
+
+/* A log beside it, which comes and goes. */
+static int life_of_another(struct life *l)
+{
+    struct varve_log_options o = {.size = sizeof(o), .durability = VARVE_DURABILITY_FSYNC};
+    struct varve_tier_options tier = {.size = sizeof(tier), .seal = true, .evict = true};
+    struct support_log_record buf;
+    struct varve_record record;
+    struct varve_log *log = NULL;
+    int rc = varve_log_create(l->store, "b", small, 4, &l->err);
+
+    if (rc == 0)
+        rc = varve_log_open(l->store, "b", &o, &log, &l->err);
+    support_log_record(0, &buf, &record);
+    if (rc == 0)
+        rc = varve_log_append_record(log, &record, NULL, &l->err);
+    if (rc == 0)
+        rc = varve_log_tier(log, &tier, &l->err);
+    varve_log_close(log);
+    return rc < 0 ? rc : varve_log_delete(l->store, "b", &l->err);
+}
+
+static int life_others(struct life *l)
+{
+    struct varve_option change = {"upload.bytes.per.second", "0"};
+    int rc = life_open(l);
+
+    if (rc == 0)
+        rc = life_append(l, 3);
+    if (rc == 0)
+        rc = life_tier(l, true, true);
+    if (rc == 0)
+        rc = life_append_otherwise(l);
+    if (rc == 0)
+        rc = varve_log_seal(l->log, &l->err);
+    if (rc == 0)
+        rc = life_append(l, 1);
+    if (rc == 0)
+        rc = life_look(l);
+    if (rc == 0)
+        rc = life_read_batches(l);
+    if (rc == 0)
+        rc = varve_store_configure(l->store, &change, 1, &l->err);
+    if (rc == 0)
+        rc = life_of_another(l);
+    return rc;
+}
+
 /* Stops at the first failure. */
 static int life_live(struct life *l)
 {
     int rc = life_create(l);
 
     if (rc == 0)
-        rc = life_first_half(l);
+        rc = l->others ? life_others(l) : life_first_half(l);
     life_close(l);
-    if (rc == 0)
+    if (rc == 0 && !l->others)
         rc = life_second_half(l);
     life_close(l);
     if (rc < 0)
@@ -288,11 +454,13 @@ static struct support_env *quick_env(void)
 /* ---- I/O ---- */
 
 /* One life in a fresh directory. False: it made fewer calls than nth. */
-static bool life_with_fault(const struct support_io_fault *fault)
+static bool life_with_fault(const struct support_io_fault *fault, bool others)
 {
     struct support_env *e = quick_env();
-    struct life l = {
-        .env = &e->env, .path = support_store_path(e, NULL), .options = support_store_options(e)};
+    struct life l = {.env = &e->env,
+                     .path = support_store_path(e, NULL),
+                     .options = support_store_options(e),
+                     .others = others};
     int rc;
 
     l.options.cache_bytes = -1;
@@ -316,19 +484,29 @@ static void any_io_call_may_fail_once(void **state)
     struct support_io_fault fault = {.call = SUPPORT_IO_ANY, .nth = 1, .sys_errno = EIO};
 
     (void)state;
-    while (life_with_fault(&fault))
+    while (life_with_fault(&fault, false))
         assert_true(++fault.nth < NTH_MAX);
     assert_true(fault.nth > 300);
 }
 
 /* As when the machine stops there, but for what it had acknowledged. */
+static void any_io_call_of_the_other_operations_may_fail_once(void **state)
+{
+    struct support_io_fault fault = {.call = SUPPORT_IO_ANY, .nth = 1, .sys_errno = EIO};
+
+    (void)state;
+    while (life_with_fault(&fault, true))
+        assert_true(++fault.nth < NTH_MAX);
+    assert_true(fault.nth > 200);
+}
+
 static void any_io_call_may_be_the_last_that_works(void **state)
 {
     struct support_io_fault fault = {
         .call = SUPPORT_IO_ANY, .nth = 1, .sys_errno = EIO, .keep = true, .torn_size = 70};
 
     (void)state;
-    while (life_with_fault(&fault))
+    while (life_with_fault(&fault, false))
         assert_true((fault.nth += 2) < NTH_MAX);
 }
 
@@ -338,7 +516,7 @@ static void the_disk_may_be_full_at_any_write(void **state)
         .call = SUPPORT_IO_PWRITEV, .nth = 1, .sys_errno = ENOSPC, .keep = true, .torn_size = 30};
 
     (void)state;
-    while (life_with_fault(&fault))
+    while (life_with_fault(&fault, false))
         assert_true(++fault.nth < NTH_MAX);
 }
 
@@ -350,18 +528,124 @@ static void closing_and_looking_may_fail_too(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
         struct support_io_fault fault = {.call = calls[i], .nth = 1, .sys_errno = EIO};
-        while (life_with_fault(&fault))
+        while (life_with_fault(&fault, false))
             assert_true(++fault.nth < NTH_MAX);
+    }
+}
+
+/* ---- requests to the object store ---- */
+
+/* The Nth request of all stores that the engine opens fails. */
+struct request_fault {
+    struct cold_opener opener;
+    struct cold_faulty_hook hook;
+    struct base_env env; /* of the stores under it: without an opener */
+    _Atomic uint64_t count;
+    uint64_t nth;
+    bool lost; /* it is carried out, and its reply is lost */
+    bool keep; /* those after it fail, too */
+};
+
+static int request_fails(void *ctx, enum cold_op op, const char *key, bool after)
+{
+    struct request_fault *f = ctx;
+    uint64_t number;
+
+    (void)op;
+    (void)key;
+    if (after != f->lost)
+        return 0;
+    number = ++f->count;
+    return number == f->nth || (f->keep && number > f->nth) ? VARVE_E_STORE : 0;
+}
+
+static int faulty_open(void *ctx, const struct base_env *env, const char *url,
+                       const struct cold_store_options *options, struct cold_store **ret,
+                       struct varve_error *err)
+{
+    struct request_fault *f = ctx;
+    struct cold_store *under;
+    int rc = cold_store_open(&f->env, url, options, &under, err);
+
+    (void)env;
+    if (rc == 0)
+        rc = cold_faulty_new(&f->env, url, under, NULL, 1, &f->hook, options->read_only, ret, err);
+    return rc;
+}
+
+static bool life_with_request_fault(uint64_t nth, bool lost, bool keep, bool others)
+{
+    struct support_env *e = quick_env();
+    struct request_fault f = {.env = e->env, .nth = nth, .lost = lost, .keep = keep};
+    struct life l = {.env = &e->env,
+                     .path = support_store_path(e, NULL),
+                     .options = support_store_options(e),
+                     .others = others};
+    bool hit;
+    int rc;
+
+    l.options.cache_bytes = -1;
+    l.options.message = NULL; /* what could not be uploaded or collected is said */
+    f.hook = (struct cold_faulty_hook){.fault = request_fails, .ctx = &f};
+    f.opener = (struct cold_opener){.open = faulty_open, .ctx = &f};
+    e->env.cold = &f.opener;
+    rc = life_live(&l);
+    hit = f.count >= nth;
+    f.nth = UINT64_MAX;
+    assert_int_equal(support_io_open_count(e->io), 0);
+    if (!hit)
+        support_succeeds(rc, &l.err);
+    life_check(&l, nth);
+    assert_int_equal(support_io_open_count(e->io), 0);
+    support_env_free(e);
+    return hit;
+}
+
+static void any_request_may_fail_once(void **state)
+{
+    (void)state;
+    for (int others = 0; others <= 1; others++) {
+        uint64_t nth = 1;
+
+        while (life_with_request_fault(nth, false, false, others))
+            assert_true(++nth < NTH_MAX);
+        assert_true(nth > 15);
+    }
+}
+
+static void any_reply_may_be_lost(void **state)
+{
+    (void)state;
+    for (int others = 0; others <= 1; others++) {
+        uint64_t nth = 1;
+
+        while (life_with_request_fault(nth, true, false, others))
+            assert_true(++nth < NTH_MAX);
+        assert_true(nth > 15);
+    }
+}
+
+static void the_store_may_be_away_from_any_request_on(void **state)
+{
+    (void)state;
+    for (int others = 0; others <= 1; others++) {
+        uint64_t nth = 1;
+
+        while (life_with_request_fault(nth, false, true, others))
+            assert_true(++nth < NTH_MAX);
+        assert_true(nth > 15);
     }
 }
 
 /* ---- memory ---- */
 
-static bool life_without_memory(uint64_t nth, bool keep)
+static bool life_without_memory(uint64_t nth, bool keep, bool others)
 {
     struct support_env *e = quick_env();
-    struct life l = {
-        .env = &e->env, .path = support_store_path(e, NULL), .options = support_store_options(e)};
+    struct life l = {.env = &e->env,
+                     .path = support_store_path(e, NULL),
+                     .options = support_store_options(e),
+                     .others = others};
     uint64_t count;
     int rc;
 
@@ -384,9 +668,19 @@ static void any_allocation_may_fail_once(void **state)
     uint64_t nth = 1;
 
     (void)state;
-    while (life_without_memory(nth, false))
+    while (life_without_memory(nth, false, false))
         assert_true(++nth < NTH_MAX);
     assert_true(nth > 300);
+}
+
+static void any_allocation_of_the_other_operations_may_fail_once(void **state)
+{
+    uint64_t nth = 1;
+
+    (void)state;
+    while (life_without_memory(nth, false, true))
+        assert_true(++nth < NTH_MAX);
+    assert_true(nth > 200);
 }
 
 static void memory_may_be_out_from_any_allocation_on(void **state)
@@ -394,7 +688,7 @@ static void memory_may_be_out_from_any_allocation_on(void **state)
     uint64_t nth = 1;
 
     (void)state;
-    while (life_without_memory(nth, true))
+    while (life_without_memory(nth, true, false))
         assert_true((nth += 3) < NTH_MAX);
 }
 
@@ -402,10 +696,15 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_io_call_may_fail_once),
+        cmocka_unit_test(any_io_call_of_the_other_operations_may_fail_once),
         cmocka_unit_test(any_io_call_may_be_the_last_that_works),
         cmocka_unit_test(the_disk_may_be_full_at_any_write),
         cmocka_unit_test(closing_and_looking_may_fail_too),
+        cmocka_unit_test(any_request_may_fail_once),
+        cmocka_unit_test(any_reply_may_be_lost),
+        cmocka_unit_test(the_store_may_be_away_from_any_request_on),
         cmocka_unit_test(any_allocation_may_fail_once),
+        cmocka_unit_test(any_allocation_of_the_other_operations_may_fail_once),
         cmocka_unit_test(memory_may_be_out_from_any_allocation_on),
     };
 
