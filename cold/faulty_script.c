@@ -16,6 +16,8 @@
 /* So many things are counted apart; then all counts begin anew, so that the table stays bounded. */
 #define COUNTS_MAX (1u << 20)
 #define COUNTS_FIRST 64
+/* A year: as many of them as there can be rules still fit into nanoseconds. */
+#define TIME_MAX_MS (INT64_C(366) * 24 * 3600 * 1000)
 #define NS_PER_MS 1000000
 
 static const char *const op_names[FAULTY_OPS] = {"put",   "get",  "head",     "list",  "delete",
@@ -152,7 +154,8 @@ static bool parse_time(const struct text *t, int64_t *ret)
 {
     char word[24];
 
-    return copy(t, word, sizeof(word)) && base_parse_duration_ms(word, ret) && *ret >= 0;
+    return copy(t, word, sizeof(word)) && base_parse_duration_ms(word, ret) && *ret >= 0 &&
+           *ret <= TIME_MAX_MS;
 }
 
 static bool parse_value(const struct text *value, struct rule *r)
