@@ -64,14 +64,18 @@ class Disk:
 
 
 def run_until_power_is_lost(disk, store, first, seconds):
-    """Starts an append of lines `first`.., takes its disk away; returns how many were acknowledged."""
+    """Starts an append of lines `first`.., takes its disk away; returns how many were acknowledged
+    before."""
     writer = start("append", store, "a", "--durability", "fsync", "--print-offsets", *OPTIONS)
     acknowledged = []
-    drain = threading.Thread(target=lambda: acknowledged.extend(writer.stdout.read().split(b"\n")[:-1]))
+    drain = threading.Thread(target=lambda: acknowledged.extend(writer.stdout))
     feeder = threading.Thread(target=feed, args=(writer, first))
     drain.start()
     feeder.start()
     time.sleep(seconds)  # at no particular moment
+    # What is told from here on does not count: an fdatasync that is under way may return 0 and have written nothing,
+    # as a loop of write and fdatasync without varve shows, too (Linux 6.18).
+    count = len(acknowledged)
     disk.cut_power()
     writer.kill()
     writer.wait()
@@ -83,9 +87,9 @@ def run_until_power_is_lost(disk, store, first, seconds):
         pass
     errors = writer.stderr.read().decode()
     assert "Sanitizer" not in errors, errors
-    numbers = [int(n) for n in acknowledged]
-    assert numbers == list(range(first, first + len(numbers))), "offsets %r..." % numbers[:5]
-    return len(numbers)
+    numbers = [int(n) for n in acknowledged[:count]]
+    assert numbers == list(range(first, first + count)), "offsets %r..." % numbers[:5]
+    return count
 
 
 def test_nothing_acknowledged_is_lost_with_the_power(d):

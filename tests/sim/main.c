@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -235,6 +236,8 @@ static bool processes_run(const struct options *o, struct totals *all)
             ok = false;
         if (pid != 0)
             continue;
+        if (o->processes > 1)
+            (void)prctl(PR_SET_PDEATHSIG, SIGTERM); /* who ends this process ends all of them */
         seeds_run(o, i, o->processes, &each[i]);
         fflush(stdout);
         if (o->processes > 1)
