@@ -462,8 +462,13 @@ static int recovery_tail(struct recovery *r, size_t i, struct varve_error *err)
     /* Entries of a cut tail must not come back with the old file: replaced durably. */
     if (rc == 0 && (dirty || segment->index.size != adopted || size != scan.pos)) {
         struct varve_error ignored;
-        if (hot_sparse_rewrite_locked(segment, true, &ignored) < 0)
+        if (hot_sparse_rewrite_locked(segment, true, &ignored) < 0) {
             base_log(&set->env->logger, BASE_LOG_WARNING, "%s; rebuilt later", ignored.msg);
+            rc = set->io->unlink(set->io->ctx, segment->index_path);
+            rc = rc < 0 && rc != -ENOENT
+                     ? base_fail_errno(err, rc, "remove %s", segment->index_path)
+                     : base_dir_sync(set->io, set->dir, err);
+        }
     } else if (rc == 0) {
         segment->index_flushed = segment->index.size;
         int fd = set->io->open(set->io->ctx, segment->index_path, O_WRONLY, 0);

@@ -435,6 +435,29 @@ static void a_hole_in_front_of_what_was_synced_is_no_torn_tail(void **state)
     }
 }
 
+/* The index of what was cut stayed, and its entries were taken for those of what came after. */
+static void an_index_of_a_cut_tail_that_cannot_be_replaced_goes(void **state)
+{
+    struct support_env *e = *state;
+    struct hot_set_options options = support_hot_options();
+    struct hot_recovery recovery;
+    struct varve_error err;
+    struct hot_set *set = support_hot_open(e, &options, NULL);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(support_hot_append(set, 10, 200, &err), 0);
+    hot_set_close(set);
+    unlink(support_tmpdir_path(e->dir, "log/checkpoint"));
+    support_file_truncate(support_tmpdir_path(e->dir, "log/published"), 0);
+    support_file_truncate(support_hot_path(e, 0, "log"), 100);
+    support_io_fail(e->io,
+                    &(struct support_io_fault){
+                        .call = SUPPORT_IO_RENAME, .path = ".index", .nth = 1, .sys_errno = EIO});
+    set = support_hot_open(e, &options, &recovery);
+    assert_int_equal(recovery.truncated_at, 0);
+    assert_false(support_file_exists(support_hot_path(e, 0, "index")));
+    hot_set_abandon(set);
+}
+
 static void only_what_is_not_vouched_for_is_read(void **state)
 {
     struct support_env *e = *state;
@@ -611,6 +634,7 @@ int main(void)
         TEST(a_torn_tail_that_diverged_is_cut_and_not_taken_for_a_copy),
         TEST(a_first_file_whose_name_was_lost_does_not_keep_the_log_from_opening),
         TEST(a_hole_in_front_of_what_was_synced_is_no_torn_tail),
+        TEST(an_index_of_a_cut_tail_that_cannot_be_replaced_goes),
         TEST(only_what_is_not_vouched_for_is_read),
         TEST(a_damaged_or_missing_index_is_rebuilt),
         TEST(an_index_ahead_of_a_cut_tail_is_shortened),
