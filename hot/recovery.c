@@ -32,6 +32,7 @@ struct recovery {
     struct hot_point vouched; /* good and durable up to here */
     struct hot_point border;  /* a break below is damage */
     int64_t held;             /* below it all is held elsewhere, too; -1: not asked yet */
+    int64_t floor;            /* the last writer had evicted what lies below */
 };
 
 static bool point_below(const struct hot_point *a, const struct hot_point *b)
@@ -141,6 +142,7 @@ static int recovery_sources(struct recovery *r, const struct hot_publication *ol
     if (!old || old->state == HOT_WRITER_NONE)
         return 0;
     r->border_known = true;
+    r->floor = old->floor;
     if (point_below(&r->vouched, &old->synced))
         r->vouched = r->border = old->synced;
     bool same_run = memcmp(old->boot, set->boot, sizeof(set->boot)) == 0 &&
@@ -529,14 +531,15 @@ static void recovery_leave(struct hot_segment *segment, int64_t end_offset)
 /*
  * The first file's name was lost with the power and a later one's was not: all of it stands behind
  * a hole. It goes like any torn tail, if none of it was ever vouched for; without any proof, if
- * there is nothing in it.
+ * there is nothing in it. What was evicted left no hole: the writer had said so before it unlinked.
  */
 static int recovery_front(struct recovery *r, struct varve_error *err)
 {
     struct hot_set *set = r->set;
     int64_t start = set->options.start_offset;
     bool damage = r->border_known && r->border.end_offset > start;
-    if (set->count == 0 || set->segments[0]->base_offset <= start)
+    if (set->count == 0 || set->segments[0]->base_offset <= start ||
+        set->segments[0]->base_offset <= r->floor)
         return 0;
     for (size_t i = 0; !r->border_known && !damage && i < set->count; i++)
         damage = recovery_epoch(set, set->segments[i]) >= 0;
