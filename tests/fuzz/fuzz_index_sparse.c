@@ -33,7 +33,8 @@ static void use(const uint8_t *data, size_t size)
     if (good)
         require(rc == 0);
     for (int64_t k = 0; k < 16; k++) {
-        int64_t offset = rc == 0 ? base_offset + (end - base_offset) / 16 * k : base_offset + k;
+        uint64_t step = rc == 0 ? ((uint64_t)end - (uint64_t)base_offset) / 16 : 1;
+        int64_t offset = (int64_t)((uint64_t)base_offset + step * (uint64_t)k); /* may wrap */
         int found = offset < base_offset ? VARVE_E_OUT_OF_RANGE
                                          : index_sparse_find_offset(&s, offset, &i, &e, NULL);
         if (found == 0)

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """varve doctor: each verdict is true, and says in words what it means and what to do."""
 
+import contextlib
 import datetime
 import http.server
 import json
