@@ -215,8 +215,8 @@ static void add_informational(struct draft *d)
 {
     static const char *const early[] = {"HTTP/1.1 100 Continue\r\n\r\n",
                                         "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n",
-                                        "HTTP/1.1 102 Processing\r\nContent-Length: 77\r\n"
-                                        "ETag: \"early\"\r\n\r\n"};
+                                        ("HTTP/1.1 102 Processing\r\nContent-Length: 77\r\n"
+                                         "ETag: \"early\"\r\n\r\n")};
     const char *one = PICK(d, early);
     size_t count = 1 + below(d, 4), size = strlen(one);
     char *line = must_have(calloc(1, count * size + strlen(d->status) + 1));
