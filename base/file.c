@@ -48,15 +48,32 @@ int base_file_read(const struct base_io *io, const char *path, size_t size_max, 
     return rc;
 }
 
-/* Creates or overwrites a file. */
+int base_file_create(const struct base_io *io, const char *path, mode_t mode, int *ret_fd,
+                     struct varve_error *err)
+{
+    int fd = io->open(io->ctx, path, O_WRONLY | O_CREAT | O_EXCL, mode);
+
+    if (fd == -EEXIST) {
+        int rc = io->unlink(io->ctx, path);
+
+        if (rc < 0 && rc != -ENOENT)
+            return base_fail_errno(err, rc, "remove %s", path);
+        fd = io->open(io->ctx, path, O_WRONLY | O_CREAT | O_EXCL, mode);
+    }
+    if (fd < 0)
+        return base_fail_errno(err, fd, "create %s", path);
+    *ret_fd = fd;
+    return 0;
+}
+
 static int write_file(const struct base_io *io, const char *path, const void *data, size_t size,
                       bool durable, struct varve_error *err)
 {
-    int fd = io->open(io->ctx, path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
-    int rc, closed;
+    int fd, closed;
+    int rc = base_file_create(io, path, 0666, &fd, err);
 
-    if (fd < 0)
-        return base_fail_errno(err, fd, "create %s", path);
+    if (rc < 0)
+        return rc;
     rc = base_io_pwrite_full(io, fd, data, size, 0, path, err);
     if (rc == 0 && durable) {
         rc = io->fdatasync(io->ctx, fd);
@@ -113,7 +130,7 @@ int base_file_replace(const struct base_io *io, const char *path, const void *da
             rc = base_fail_errno(err, rc, "rename %s to %s", tmp, path);
     }
     if (rc < 0)
-        io->unlink(io->ctx, tmp); /* or the next replacement overwrites it */
+        io->unlink(io->ctx, tmp); /* or the next replacement does */
     else if (durable)
         rc = sync_parent(io, path, err);
     free(tmp);

@@ -79,10 +79,15 @@ int base_io_pwrite_full(const struct base_io *io, int fd, const void *buf, size_
 int base_file_read(const struct base_io *io, const char *path, size_t size_max, void **ret,
                    size_t *ret_size, struct varve_error *err);
 
+/* Creates a file to write. What has its name loses it and stays as it is: it may have another one,
+ * and be open or mapped under that. */
+int base_file_create(const struct base_io *io, const char *path, mode_t mode, int *ret_fd,
+                     struct varve_error *err);
+
 /*
  * Replaces (or creates) a file as a whole: writes `path`.tmp, syncs it when `durable`, renames it
  * over `path`, syncs the directory when `durable`. Readers see the old bytes or the new ones. A
- * leftover .tmp is overwritten.
+ * leftover .tmp goes.
  */
 int base_file_replace(const struct base_io *io, const char *path, const void *data, size_t size,
                       bool durable, struct varve_error *err);

@@ -222,8 +222,8 @@ static int move_copy(struct hot_set *set, struct hot_segment *segment, const cha
     uint8_t *buf = malloc(EVICT_COPY_BYTES);
     if (!buf)
         return base_fail(err, VARVE_E_NO_MEMORY, "copy of %s", segment->path);
-    int fd = io->open(io->ctx, path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-    int rc = fd < 0 ? base_fail_errno(err, fd, "create %s", path) : 0;
+    int fd = -1;
+    int rc = base_file_create(io, path, 0644, &fd, err);
     for (uint64_t pos = 0; rc == 0 && pos < size;) {
         size_t part = size - pos < EVICT_COPY_BYTES ? (size_t)(size - pos) : EVICT_COPY_BYTES;
         rc = base_io_pread_full(io, segment->fd, buf, part, (int64_t)pos, segment->path, err);

@@ -81,15 +81,14 @@ static const unsigned step_faults[SIM_STEPS] = {
 static const unsigned kind_steps[SIM_KINDS] = {
     [SIM_SEGMENT] = S(CREATE) | S(WRITE) | S(SYNC) | S(TRUNCATE) | S(ALLOCATE) | S(RENAME) |
                     S(UNLINK) | S(READ),
-    [SIM_INDEX] = S(CREATE) | S(WRITE) | S(SYNC) | S(TRUNCATE) | S(RENAME) | S(UNLINK) | S(READ),
+    [SIM_INDEX] = S(CREATE) | S(WRITE) | S(SYNC) | S(RENAME) | S(UNLINK) | S(READ),
     [SIM_PUBLISHED] = S(CREATE) | S(WRITE) | S(SYNC) | S(READ),
-    [SIM_CHECKPOINT] =
-        S(CREATE) | S(WRITE) | S(SYNC) | S(TRUNCATE) | S(RENAME) | S(UNLINK) | S(READ),
-    [SIM_LOCAL_ROOT] = S(CREATE) | S(WRITE) | S(SYNC) | S(TRUNCATE) | S(RENAME) | S(UNLINK),
-    [SIM_LOCAL_PAGE] = S(CREATE) | S(WRITE) | S(SYNC) | S(TRUNCATE) | S(RENAME) | S(UNLINK),
+    [SIM_CHECKPOINT] = S(CREATE) | S(WRITE) | S(SYNC) | S(RENAME) | S(UNLINK) | S(READ),
+    [SIM_LOCAL_ROOT] = S(CREATE) | S(WRITE) | S(SYNC) | S(RENAME) | S(UNLINK),
+    [SIM_LOCAL_PAGE] = S(CREATE) | S(WRITE) | S(SYNC) | S(RENAME) | S(UNLINK),
     [SIM_JOURNAL] = S(CREATE) | S(WRITE) | S(TRUNCATE) | S(READ),
     [SIM_DIVERGENT] = S(LINK) | S(READ),
-    [SIM_SETTINGS] = S(CREATE) | S(WRITE) | S(SYNC) | S(TRUNCATE) | S(RENAME) | S(UNLINK) | S(READ),
+    [SIM_SETTINGS] = S(CREATE) | S(WRITE) | S(SYNC) | S(RENAME) | S(UNLINK) | S(READ),
     [SIM_LOCK] = S(CREATE) | S(WRITE) | S(TRUNCATE),
     [SIM_CACHE] = S(CREATE) | S(WRITE) | S(TRUNCATE) | S(ALLOCATE) | S(READ),
     [SIM_DIRECTORY] = S(SYNC) | S(MKDIR) | S(RMDIR),
@@ -162,13 +161,9 @@ struct sim_target sim_points_at(unsigned index)
 bool sim_points_prelude(const struct sim_target *t, struct sim_target *ret)
 {
     bool file = t->kind == SIM_CHECKPOINT || t->kind == SIM_LOCAL_ROOT || t->kind == SIM_SETTINGS ||
-                t->kind == SIM_INDEX || t->kind == SIM_LOCAL_PAGE;
+                t->kind == SIM_LOCAL_PAGE;
 
-    if (t->step == SIM_TRUNCATE && t->kind == SIM_INDEX) /* a draft that is there already */
-        *ret = (struct sim_target){SIM_INDEX, SIM_RENAME, SIM_KILL_BEFORE};
-    else if (t->step == SIM_TRUNCATE && file)
-        *ret = (struct sim_target){t->kind, SIM_WRITE, SIM_KILL_AFTER};
-    else if (t->step == SIM_UNLINK && file && t->kind != SIM_INDEX)
+    if (t->step == SIM_UNLINK && file)
         *ret = (struct sim_target){t->kind, SIM_RENAME, SIM_ERROR};
     else if (t->step == SIM_RMDIR)
         *ret = (struct sim_target){SIM_ROOT, SIM_PUT, SIM_DENIED};

@@ -263,6 +263,27 @@ static void a_replacement_goes_over_the_old_file_and_a_leftover(void **state)
     assert_int_equal(support_file_size(path), 0);
 }
 
+/* A loss of power had kept both names of a rename: a reader's mapping of the old file was cut. */
+static void a_leftover_that_is_another_name_of_the_old_file_is_not_cut(void **state)
+{
+    struct support_env *e = *state;
+    const char *path = support_tmpdir_path(e->dir, "f");
+    const char *tmp = support_tmpdir_path(e->dir, "f.tmp");
+    char old[4] = "";
+    int fd;
+
+    support_file_write(path, "old", 3);
+    assert_int_equal(link(path, tmp), 0);
+    fd = open(path, O_RDONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(base_file_replace(e->env.io, path, "new!", 4, true, NULL), 0);
+    assert_int_equal(support_file_size(path), 4);
+    assert_int_equal(pread(fd, old, 4, 0), 3);
+    assert_string_equal(old, "old");
+    close(fd);
+    assert_false(support_file_exists(tmp));
+}
+
 /* Whatever call fails, the file is the old one or the new one, whole, and nothing else is left. */
 static void a_replacement_that_fails_leaves_the_old_or_the_new(void **state)
 {
@@ -416,6 +437,7 @@ int main(void)
         support_env_test(reading_goes_on_after_short_reads_and_knows_the_end),
         support_env_test(a_file_is_read_whole_or_not_at_all),
         support_env_test(a_replacement_goes_over_the_old_file_and_a_leftover),
+        support_env_test(a_leftover_that_is_another_name_of_the_old_file_is_not_cut),
         support_env_test(a_replacement_that_fails_leaves_the_old_or_the_new),
         support_env_test(directories_are_made_with_their_parents_and_synced),
         support_env_test(a_relative_path_has_a_parent_too),

@@ -432,6 +432,22 @@ static void a_divergent_tail_is_moved_aside_whole(void **state)
     hot_set_close(set);
 }
 
+/* A loss of power had kept both names of the rename: the segment was cut that was to be copied. */
+static void a_leftover_that_is_another_name_of_a_segment_is_not_cut(void **state)
+{
+    struct support_env *e = *state;
+    struct hot_set_options options = support_hot_options();
+    struct varve_error err;
+    struct hot_set *set = support_hot_open(e, &options, NULL);
+    append_many(set, 5, 10, 100);
+    assert_int_equal(link(support_hot_path(e, 0, "log"), support_hot_path(e, 0, "log.tmp")), 0);
+    assert_int_equal(hot_set_move_tail(set, 20, support_tmpdir_path(e->dir, "divergent/x"), &err),
+                     0);
+    assert_int_equal(support_hot_read(set, 0), 20);
+    assert_false(support_file_exists(support_hot_path(e, 0, "log.tmp")));
+    hot_set_close(set);
+}
+
 /* Five segments of 50 records each, the last one active. */
 static struct hot_set *open_five(struct support_env *e, const struct hot_set_options *options)
 {
@@ -660,6 +676,7 @@ int main(void)
         TEST(a_reader_set_follows_the_writer_across_rolls_and_evictions),
         TEST(a_reset_goes_on_at_the_offset_given),
         TEST(a_divergent_tail_is_moved_aside_whole),
+        TEST(a_leftover_that_is_another_name_of_a_segment_is_not_cut),
         TEST(a_tail_that_was_moved_in_part_does_not_keep_the_log_from_opening),
         TEST(a_tail_is_aside_durably_before_any_of_it_goes),
         TEST(what_vouches_for_files_is_taken_back_durably_before_a_reset),
