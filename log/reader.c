@@ -562,10 +562,13 @@ int varve_log_find_time(struct varve_log *log, int64_t timestamp, int64_t *ret_o
             log_cold_end(log, &cold_end, NULL) == 0 && cold_end > floor) {
             /* A local copy that is damaged, or gone before its writer could say so, is passed over
              * where the cold tier holds the same offsets. */
-            struct varve_error second;
+            struct varve_error second = {0};
             int again = find_time_once(log, timestamp, cold_end, &offset, &found, &second);
-            if (again == 0 || again == VARVE_E_NOT_FOUND)
+            if (again != VARVE_E_CORRUPT) { /* a store that cannot be asked makes no damage (I8) */
                 rc = again;
+                if (again < 0 && err)
+                    *err = second;
+            }
         }
         log_range(log, &floor_after, &end);
         /* The floor may rise between the two looks (eviction): records moved from the one tier to

@@ -581,6 +581,36 @@ static void a_damaged_local_copy_is_passed_over(void **state)
     varve_store_close(store);
 }
 
+/* It was called damage, though the cold copy was whole and only could not be fetched. */
+static void a_damaged_local_copy_is_no_damage_while_the_cold_one_cannot_be_read(void **state)
+{
+    struct support_env *e = *state;
+    struct varve_store_options options = support_store_options(e);
+    struct varve_error err;
+    int64_t offset = -7;
+
+    options.cache_bytes = -1;
+    struct varve_store *store = support_store_open(e, &options);
+    struct varve_log *log = support_log_open(store, "a", CONFIG);
+    support_log_append(log, 200, 5);
+    support_log_tier(log, true, false); /* in both tiers */
+    support_log_append(log, 10, 5);
+    support_file_flip(support_store_path(e, "logs/a/@/00000000000000000000.log"), 100, 0x10);
+    support_io_fail(e->io, &(struct support_io_fault){.call = SUPPORT_IO_OPEN,
+                                                      .path = "/00000000000000000000-",
+                                                      .nth = 1,
+                                                      .sys_errno = EIO,
+                                                      .keep = true});
+    support_fails(varve_log_find_time(log, SUPPORT_LOG_TIME + 1, &offset, NULL, &err), &err,
+                  VARVE_E_STORE, NULL);
+    assert_int_equal(offset, -7);
+    support_io_fail(e->io, NULL);
+    support_succeeds(varve_log_find_time(log, SUPPORT_LOG_TIME + 1, &offset, NULL, &err), &err);
+    assert_int_equal(offset, 1);
+    varve_log_close(log);
+    varve_store_close(store);
+}
+
 /* Each I/O call of reading fails once: an error, then the same call succeeds. */
 static void a_failure_leaves_the_reader_where_it_stood(void **state)
 {
@@ -641,6 +671,7 @@ int main(void)
         support_env_test(a_reader_with_an_old_root_is_not_told_of_damage),
         support_env_test(a_missing_object_is_no_damage_while_the_root_cannot_be_read),
         support_env_test(a_damaged_local_copy_is_passed_over),
+        support_env_test(a_damaged_local_copy_is_no_damage_while_the_cold_one_cannot_be_read),
         support_env_test(a_failure_leaves_the_reader_where_it_stood),
     };
 
