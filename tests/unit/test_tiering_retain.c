@@ -293,6 +293,35 @@ static void a_trim_into_the_active_segment_goes_on_from_there(void **state)
     support_tiering_deinit(&r);
 }
 
+/* The root of an earlier trim arrives in front of the later one's, which failed for it. */
+static void a_trim_is_tried_again_when_an_earlier_root_comes_in_between(void **state)
+{
+    struct support_env *e = *state;
+    struct support_tiering r;
+    struct varve_error err = {0};
+
+    support_tiering_init(&r, e);
+    support_tiering_open_ok(&r);
+    for (int i = 0; i < 3; i++)
+        segment_add(&r, 1);
+    support_tiering_run_ok(&r, false, false);
+    support_tiering_close(&r);
+    r.faults = "put(*/root):late=1s@1";
+    support_tiering_open_ok(&r);
+    assert_int_equal(tiering_log_trim(r.t, 2, &err), VARVE_E_STORE);
+    assert_int_equal(tiering_log_trim(r.t, 0, &err),
+                     0); /* asks for the root, which is the old one */
+    assert_int_equal(root_of(&r).start_offset, 0);
+    support_clock_advance_ms(&e->clock, 1000);
+    int rc = tiering_log_trim(r.t, 4, &err);
+    if (rc < 0)
+        print_error("%s\n", err.msg);
+    assert_int_equal(rc, 0);
+    assert_int_equal(root_of(&r).start_offset, 4);
+    support_tiering_check(&r);
+    support_tiering_deinit(&r);
+}
+
 /* A trim that comes while the segments it cuts are being uploaded. */
 struct trimmer {
     struct support_tiering *r;
@@ -371,6 +400,7 @@ int main(void)
         support_env_test(a_trim_beyond_n_moves_n_along),
         support_env_test(a_trim_into_a_segment_that_is_only_local_uploads_it_whole),
         support_env_test(a_trim_into_the_active_segment_goes_on_from_there),
+        support_env_test(a_trim_is_tried_again_when_an_earlier_root_comes_in_between),
         support_env_test(uploads_that_a_trim_overtakes_are_discarded),
         support_env_test(many_objects_are_deleted_in_few_requests),
     };
