@@ -26,7 +26,7 @@
 #define LOG_CACHE_SLOT_BYTES (64 * 1024)
 #define LOG_TABLES_BYTES (16 * INT64_C(1024) * 1024) /* file of block tables */
 #define LOG_TABLES_SLOT_BYTES 4096
-#define LOG_READAHEAD_BYTES_LOCAL (24 * INT64_C(1024) * 1024)
+#define LOG_READAHEAD_BYTES_LOCAL (48 * INT64_C(1024) * 1024)
 /* Of a store across a wire: eight ranges of 12 MiB on their way, and what is decoded of them. */
 #define LOG_READAHEAD_BYTES_REMOTE (128 * INT64_C(1024) * 1024)
 #define LOG_THREADS_MAX 64

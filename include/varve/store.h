@@ -70,7 +70,7 @@ struct varve_store_options {
     unsigned threads;    /* workers that compress and fetch; 0: one per processor, at most 8 */
     bool no_background;  /* no tierer in this process: uploads only by varve_log_tier */
     int64_t cache_bytes; /* block cache file; 0: the store's setting (256 MiB), -1: none */
-    /* memory for reading ahead in the cold tier; 0: 24 MiB where it is a local directory, else 128
+    /* memory for reading ahead in the cold tier; 0: 48 MiB where it is a local directory, else 128
      * MiB; -1: none */
     int64_t readahead_bytes;
     int64_t upload_bytes_per_second; /* 0: as the setting upload.bytes.per.second says */
