@@ -174,8 +174,6 @@ static int evict_reload(struct hot_set *set, int64_t start_offset,
         hot_set_recount_locked(set);
         hot_publish_locked(set, HOT_WRITER_LIVE);
         base_mutex_unlock(&set->lock);
-    } else {
-        evict_fail(set);
     }
     return rc;
 }

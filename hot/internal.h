@@ -118,7 +118,7 @@ struct hot_set {
     const struct base_env *env;
     const struct base_io *io;
     char *dir;
-    struct hot_epoch *epochs; /* options.epochs */
+    struct index_epoch *epochs; /* options.epochs */
     char *published_path;
     char *checkpoint_path;
     struct hot_set_options options;

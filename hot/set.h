@@ -16,6 +16,7 @@
 #define HOT_SET_H
 
 #include "base/env.h"
+#include "index/root.h"
 #include "record/batch.h"
 
 enum hot_durability {
@@ -26,12 +27,6 @@ enum hot_durability {
 
 #define HOT_SEGMENT_BYTES_MIN 4096
 #define HOT_SEGMENT_BYTES_MAX 0x7fffffff
-
-/* From `start_offset` on the log's batches have this leader epoch, up to the next one's. */
-struct hot_epoch {
-    int64_t epoch;
-    int64_t start_offset;
-};
 
 struct hot_set_options {
     bool read_only;
@@ -45,7 +40,7 @@ struct hot_set_options {
     int64_t start_offset;
     /* The log's history, copied, by which a tail that is no part of it is told from what is held
      * elsewhere. None: all below start_offset is. */
-    const struct hot_epoch *epochs;
+    const struct index_epoch *epochs;
     size_t epoch_count;
 };
 

@@ -264,23 +264,19 @@ static void report_recovery(struct varve_log *log, const struct hot_recovery *re
 }
 
 /* The log's history, as the hot tier wants it. Free it. */
-static int log_epochs(struct varve_log *log, struct hot_epoch **ret, size_t *ret_count,
+static int log_epochs(struct varve_log *log, struct index_epoch **ret, size_t *ret_count,
                       struct varve_error *err)
 {
     struct index_root_pin *pin;
     const struct index_root *root;
-    struct hot_epoch *epochs;
+    struct index_epoch *epochs;
     int r = index_manifest_pin(log->manifest, &pin, &root, err);
 
     if (r < 0)
         return r;
     epochs = calloc(root->epoch_count + 1, sizeof(*epochs));
-    for (size_t i = 0; epochs && i < root->epoch_count; i++) {
-        struct index_epoch e;
-
-        index_root_epoch(root, i, &e);
-        epochs[i] = (struct hot_epoch){e.epoch, e.start_offset};
-    }
+    for (size_t i = 0; epochs && i < root->epoch_count; i++)
+        index_root_epoch(root, i, &epochs[i]);
     *ret = epochs;
     *ret_count = root->epoch_count;
     index_manifest_unpin(pin);
@@ -290,7 +286,7 @@ static int log_epochs(struct varve_log *log, struct hot_epoch **ret, size_t *ret
 static int log_open_hot(struct varve_log *log, enum varve_durability durability, int64_t start,
                         struct varve_error *err)
 {
-    struct hot_epoch *epochs = NULL;
+    struct index_epoch *epochs = NULL;
     struct hot_set_options options = {
         .read_only = log->store->read_only,
         .durability =

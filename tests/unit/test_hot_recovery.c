@@ -350,7 +350,7 @@ static void a_hole_that_the_cold_tier_fills_is_no_torn_tail(void **state)
 static void a_torn_tail_that_diverged_is_cut_and_not_taken_for_a_copy(void **state)
 {
     struct support_env *e = *state;
-    static const struct hot_epoch history[] = {{0, 0}, {8, 10}};
+    static const struct index_epoch history[] = {{0, 0}, {8, 10}};
     struct hot_set_options options = support_hot_options();
     struct hot_set *set = support_hot_open(e, &options, NULL);
     struct hot_recovery recovery;
