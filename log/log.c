@@ -17,7 +17,6 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "cold/manifest.h"
-#include "log/names.h"
 
 int log_divergent_dir(const struct varve_log *log, char **ret, struct varve_error *err)
 {
@@ -637,21 +636,6 @@ static int config_apply(struct log_config *c, const struct varve_option *options
     return log_config_check(c, err);
 }
 
-/* Removes the directories of a log that is not there (any more), as far as they are empty. */
-static void remove_empty_dirs(struct varve_store *s, const char *name)
-{
-    const struct base_io *io = s->env.io;
-    char *dir = NULL;
-    int r;
-
-    if (log_store_log_dir(s, name, &dir, NULL) < 0)
-        return;
-    while (strlen(dir) > strlen(s->path) + strlen("/logs") &&
-           ((r = io->rmdir(io->ctx, dir)) == 0 || r == -ENOENT))
-        *strrchr(dir, '/') = '\0';
-    free(dir);
-}
-
 static int create_locked(struct varve_store *s, const char *name, const char *config, size_t size,
                          struct varve_error *err)
 {
@@ -675,7 +659,7 @@ static int create_locked(struct varve_store *s, const char *name, const char *co
         log_free(log);
     }
     if (r < 0 && r != VARVE_E_EXISTS)
-        remove_empty_dirs(s, name);
+        log_delete_empty_dirs(s, name);
     return r;
 }
 
@@ -779,91 +763,11 @@ static int delete_begin_locked(struct varve_store *s, const char *name, struct v
 static int delete_end_locked(struct varve_store *s, const char *name, bool deleted,
                              struct varve_log *log, struct varve_error *err)
 {
-    char *dir = NULL;
-    int r = 0;
-
     close_last_locked(log);
     if (!deleted)
         return 0;
     /* The tombstone is durable: what is local is only garbage now. */
-    r = log_store_log_dir(s, name, &dir, err);
-    if (r == 0)
-        r = base_tree_remove(s->env.io, dir, err);
-    remove_empty_dirs(s, name);
-    free(dir);
-    return r;
-}
-
-/* The bucket's tombstone of a log of ours; VARVE_E_NOT_FOUND: there is none. */
-static int tombstone_read(struct varve_store *s, const char *name, struct base_id *ret_id,
-                          int64_t *ret_delay_ms, struct varve_error *err)
-{
-    struct tiering_policy policy = {0};
-    struct log_config config;
-    struct index_root root;
-    struct cold_etag etag;
-    void *data = NULL;
-    size_t size;
-    int r = cold_manifest_read_root(s->meta, name, &data, &size, &etag, err);
-
-    if (r == 0)
-        r = index_root_decode(data, size, &root, err);
-    if (r == 0 && (!root.tombstone || !base_id_equal(&root.owner, &s->id)))
-        r = VARVE_E_NOT_FOUND;
-    if (r == 0)
-        r = log_config_decode(&config, root.config, root.config_size, err);
-    if (r == 0) {
-        log_config_policy(&config, &policy);
-        *ret_id = root.log_id;
-        *ret_delay_ms = policy.delete_delay_ms;
-    }
-    free(data);
-    return r;
-}
-
-/* What is local of a log that was deleted, unless it was made anew since. */
-static int delete_rest_local(struct varve_store *s, const char *name, const struct base_id *id,
-                             const char *dir, bool *any, struct varve_error *err)
-{
-    struct base_id now;
-    int64_t delay;
-    int r;
-
-    base_mutex_lock(&s->mutex);
-    r = tombstone_read(s, name, &now, &delay, err);
-    if (r == 0 && base_id_equal(&now, id)) {
-        (void)s->env.io->list(s->env.io->ctx, dir, log_names_visit_any, any);
-        r = base_tree_remove(s->env.io, dir, err);
-        remove_empty_dirs(s, name);
-    }
-    base_mutex_unlock(&s->mutex);
-    return r;
-}
-
-/* A deletion that was interrupted is gone on with. VARVE_E_NOT_FOUND, without a message: there is
- * nothing to go on with. */
-static int delete_rest(struct varve_store *s, const char *name, struct varve_error *err)
-{
-    struct tiering_log_options options = {
-        .log_name = name, .segments = s->segments, .meta = s->meta};
-    char *dir = NULL, *journal = NULL;
-    struct base_id id;
-    bool any = false;
-    int r = tombstone_read(s, name, &id, &options.policy.delete_delay_ms, err);
-
-    if (r < 0)
-        return r;
-    r = log_store_log_dir(s, name, &dir, err);
-    if (r == 0)
-        r = base_format(&journal, err, "%s/uploads", dir);
-    options.journal_path = journal;
-    if (r == 0)
-        r = tiering_log_delete_rest(&s->env, &options, &id, &any, err);
-    if (r == 0)
-        r = delete_rest_local(s, name, &id, dir, &any, err);
-    free(dir);
-    free(journal);
-    return r == 0 && !any ? VARVE_E_NOT_FOUND : r;
+    return log_delete_local(s, name, err);
 }
 
 int varve_log_delete(struct varve_store *s, const char *name, struct varve_error *err)
@@ -882,7 +786,7 @@ int varve_log_delete(struct varve_store *s, const char *name, struct varve_error
     if (r == VARVE_E_NOT_FOUND) {
         struct varve_error why = {0};
 
-        rest = delete_rest(s, name, &why);
+        rest = log_delete_rest(s, name, &why);
         if (rest != VARVE_E_NOT_FOUND) {
             r = rest;
             if (r < 0 && err)

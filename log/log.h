@@ -76,4 +76,12 @@ int log_cold_end(struct varve_log *log, int64_t *ret, struct varve_error *err);
 /* End offset visible to readers, and the floor of the hot tier (the end when there is none). */
 void log_range(struct varve_log *log, int64_t *ret_floor, int64_t *ret_end);
 
+/* delete.c. The directories of a log that is not there (any more), as far as they are empty. */
+void log_delete_empty_dirs(struct varve_store *s, const char *name);
+/* All that is local of a log that is deleted, or is another by now. */
+int log_delete_local(struct varve_store *s, const char *name, struct varve_error *err);
+/* A deletion that was interrupted behind its tombstone is gone on with. VARVE_E_NOT_FOUND, without
+ * a message: there is nothing to go on with. Takes the store's mutex. */
+int log_delete_rest(struct varve_store *s, const char *name, struct varve_error *err);
+
 #endif

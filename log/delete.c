@@ -1,0 +1,105 @@
+/* What is left of a log that was deleted: its directories, and a deletion that was interrupted. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "cold/manifest.h"
+#include "log/log.h"
+#include "log/names.h"
+
+void log_delete_empty_dirs(struct varve_store *s, const char *name)
+{
+    const struct base_io *io = s->env.io;
+    char *dir = NULL;
+    int r;
+
+    if (log_store_log_dir(s, name, &dir, NULL) < 0)
+        return;
+    while (strlen(dir) > strlen(s->path) + strlen("/logs") &&
+           ((r = io->rmdir(io->ctx, dir)) == 0 || r == -ENOENT))
+        *strrchr(dir, '/') = '\0';
+    free(dir);
+}
+
+int log_delete_local(struct varve_store *s, const char *name, struct varve_error *err)
+{
+    char *dir = NULL;
+    int r = log_store_log_dir(s, name, &dir, err);
+
+    if (r == 0)
+        r = base_tree_remove(s->env.io, dir, err);
+    log_delete_empty_dirs(s, name);
+    free(dir);
+    return r;
+}
+
+/* The bucket's tombstone of a log of ours; VARVE_E_NOT_FOUND: there is none. */
+static int tombstone_read(struct varve_store *s, const char *name, struct base_id *ret_id,
+                          int64_t *ret_delay_ms, struct varve_error *err)
+{
+    struct tiering_policy policy = {0};
+    struct log_config config;
+    struct index_root root;
+    struct cold_etag etag;
+    void *data = NULL;
+    size_t size;
+    int r = cold_manifest_read_root(s->meta, name, &data, &size, &etag, err);
+
+    if (r == 0)
+        r = index_root_decode(data, size, &root, err);
+    if (r == 0 && (!root.tombstone || !base_id_equal(&root.owner, &s->id)))
+        r = VARVE_E_NOT_FOUND;
+    if (r == 0)
+        r = log_config_decode(&config, root.config, root.config_size, err);
+    if (r == 0) {
+        log_config_policy(&config, &policy);
+        *ret_id = root.log_id;
+        *ret_delay_ms = policy.delete_delay_ms;
+    }
+    free(data);
+    return r;
+}
+
+/* What is local of a log that was deleted, unless it was made anew since. */
+static int delete_rest_local(struct varve_store *s, const char *name, const struct base_id *id,
+                             const char *dir, bool *any, struct varve_error *err)
+{
+    struct base_id now;
+    int64_t delay;
+    int r;
+
+    base_mutex_lock(&s->mutex);
+    r = tombstone_read(s, name, &now, &delay, err);
+    if (r == 0 && base_id_equal(&now, id)) {
+        (void)s->env.io->list(s->env.io->ctx, dir, log_names_visit_any, any);
+        r = log_delete_local(s, name, err);
+    }
+    base_mutex_unlock(&s->mutex);
+    return r;
+}
+
+int log_delete_rest(struct varve_store *s, const char *name, struct varve_error *err)
+{
+    struct tiering_log_options options = {
+        .log_name = name, .segments = s->segments, .meta = s->meta};
+    char *dir = NULL, *journal = NULL;
+    struct base_id id;
+    bool any = false;
+    int r = tombstone_read(s, name, &id, &options.policy.delete_delay_ms, err);
+
+    if (r < 0)
+        return r;
+    r = log_store_log_dir(s, name, &dir, err);
+    if (r == 0)
+        r = base_format(&journal, err, "%s/uploads", dir);
+    options.journal_path = journal;
+    if (r == 0)
+        r = tiering_log_delete_rest(&s->env, &options, &id, &any, err);
+    if (r == 0)
+        r = delete_rest_local(s, name, &id, dir, &any, err);
+    free(dir);
+    free(journal);
+    return r == 0 && !any ? VARVE_E_NOT_FOUND : r;
+}
