@@ -34,6 +34,27 @@ def feed(writer, first):
         pass
 
 
+def end(writer, *threads):
+    """Kills it, and waits for those who feed and drain it."""
+    writer.kill()
+    writer.wait()
+    for thread in threads:
+        thread.join()
+    try:
+        writer.stdin.close()
+    except OSError:
+        pass
+    errors = writer.stderr.read().decode()
+    assert "Sanitizer" not in errors, errors
+
+
+def numbered(acknowledged, first):
+    """That the offsets printed are those from `first` on; returns how many."""
+    numbers = [int(n) for n in acknowledged]
+    assert numbers == list(range(first, first + len(numbers))), "offsets %r..." % numbers[:5]
+    return len(numbers)
+
+
 def run_until_killed(store, first, seconds, wait_for_one):
     """Starts an append of lines `first`.., kills it, with `wait_for_one` not before one line was
     acknowledged; returns how many were."""
@@ -53,19 +74,8 @@ def run_until_killed(store, first, seconds, wait_for_one):
     if wait_for_one:
         any_acknowledged.wait(60)
     time.sleep(seconds)
-    writer.kill()
-    writer.wait()
-    feeder.join()
-    drain.join()
-    try:
-        writer.stdin.close()
-    except OSError:
-        pass
-    errors = writer.stderr.read().decode()
-    assert "Sanitizer" not in errors, errors
-    numbers = [int(n) for n in acknowledged]
-    assert numbers == list(range(first, first + len(numbers))), "offsets %r..." % numbers[:5]
-    return len(numbers)
+    end(writer, feeder, drain)
+    return numbered(acknowledged, first)
 
 
 def test_nothing_acknowledged_is_lost(d):

@@ -12,7 +12,7 @@ import struct
 import threading
 import time
 
-from test_kill9 import KILLS, OPTIONS, feed, line
+from test_kill9 import KILLS, OPTIONS, end, feed, line, numbered
 from varvetest import *
 
 EXT4_IOC_SHUTDOWN = 0x8004587D  # include/uapi/linux/ext4.h: _IOR('X', 125, __u32)
@@ -77,19 +77,8 @@ def run_until_power_is_lost(disk, store, first, seconds):
     # as a loop of write and fdatasync without varve shows, too (Linux 6.18).
     count = len(acknowledged)
     disk.cut_power()
-    writer.kill()
-    writer.wait()
-    feeder.join()
-    drain.join()
-    try:
-        writer.stdin.close()
-    except OSError:
-        pass
-    errors = writer.stderr.read().decode()
-    assert "Sanitizer" not in errors, errors
-    numbers = [int(n) for n in acknowledged[:count]]
-    assert numbers == list(range(first, first + count)), "offsets %r..." % numbers[:5]
-    return count
+    end(writer, feeder, drain)
+    return numbered(acknowledged[:count], first)
 
 
 def test_nothing_acknowledged_is_lost_with_the_power(d):

@@ -171,6 +171,13 @@ void support_tiering_deinit(struct support_tiering *r)
     free(r->batches);
 }
 
+void support_tiering_remove(struct support_tiering *r)
+{
+    support_tiering_deinit(r);
+    assert_int_equal(base_tree_remove(&base_io_posix, r->cold_path, NULL), 0);
+    assert_int_equal(base_tree_remove(&base_io_posix, r->local_path, NULL), 0);
+}
+
 static int open_hot(struct support_tiering *r, struct varve_error *err)
 {
     struct hot_recovery recovery;

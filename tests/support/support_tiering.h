@@ -77,6 +77,8 @@ void support_tiering_init(struct support_tiering *r, struct support_env *e);
 void support_tiering_init_other(struct support_tiering *r, const struct support_tiering *first,
                                 const char *local_name);
 void support_tiering_deinit(struct support_tiering *r);
+/* And removes both tiers, so that a test can begin anew in the same directory. */
+void support_tiering_remove(struct support_tiering *r);
 
 /* Opens everything afresh, as a process that starts. */
 int support_tiering_open(struct support_tiering *r, struct varve_error *err);

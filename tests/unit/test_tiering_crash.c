@@ -114,9 +114,7 @@ static void crash_everywhere(struct support_env *e, bool remote, unsigned thread
         support_tiering_fill(&r, 2);
         hit = crash_at(&r, nth, work);
         recover(&r);
-        support_tiering_deinit(&r);
-        assert_int_equal(base_tree_remove(&base_io_posix, r.cold_path, NULL), 0);
-        assert_int_equal(base_tree_remove(&base_io_posix, r.local_path, NULL), 0);
+        support_tiering_remove(&r);
         nth += stride;
         assert_true(nth < CRASHES_MAX);
     }
@@ -189,9 +187,7 @@ static void losing_the_store_at_any_request(struct support_env *e, bool remote)
         support_tiering_crash(&r);
         r.faulty.fault = NULL;
         recover(&r);
-        support_tiering_deinit(&r);
-        assert_int_equal(base_tree_remove(&base_io_posix, r.cold_path, NULL), 0);
-        assert_int_equal(base_tree_remove(&base_io_posix, r.local_path, NULL), 0);
+        support_tiering_remove(&r);
         if (!stop.stopped)
             break;
         assert_true(n < 200);

@@ -116,9 +116,7 @@ static void live_and_check(struct support_env *e, uint64_t seed)
     if (orphans > 0)
         fail_msg("seed %u: %u objects are left that no root names", (unsigned)seed, orphans);
     assert_int_equal(support_tiering_unfinished(&r), 0);
-    support_tiering_deinit(&r);
-    assert_int_equal(base_tree_remove(&base_io_posix, r.cold_path, NULL), 0);
-    assert_int_equal(base_tree_remove(&base_io_posix, r.local_path, NULL), 0);
+    support_tiering_remove(&r);
 }
 
 static void with_a_tenth_of_all_replies_lost_nothing_else_is(void **state)

@@ -113,10 +113,8 @@ static void an_upload_goes_on_after_a_kill_under_the_same_attempt(void **state)
         free(journal);
         assert_int_equal(support_file_size(support_tmpdir_path(r.e->dir, "local/uploads")), 0);
         collect_ok(&r, 0);
-        support_tiering_deinit(&r);
+        support_tiering_remove(&r);
         support_logger_clear(r.e->logger);
-        assert_int_equal(base_tree_remove(&base_io_posix, r.cold_path, NULL), 0);
-        assert_int_equal(base_tree_remove(&base_io_posix, r.local_path, NULL), 0);
     }
 }
 
@@ -167,10 +165,8 @@ static void parts_that_would_come_out_otherwise_are_not_gone_on_with(void **stat
         assert_int_equal(support_logger_count(r.e->logger, -1, "where it was interrupted"), 0);
         assert_int_equal(support_tiering_unfinished(&r), 0);
         collect_ok(&r, 0);
-        support_tiering_deinit(&r);
+        support_tiering_remove(&r);
         support_logger_clear(r.e->logger);
-        assert_int_equal(base_tree_remove(&base_io_posix, r.cold_path, NULL), 0);
-        assert_int_equal(base_tree_remove(&base_io_posix, r.local_path, NULL), 0);
     }
 }
 
@@ -292,10 +288,8 @@ static void an_upload_whose_id_was_lost_does_not_dangle(void **state)
         assert_int_equal(support_file_size(support_tmpdir_path(r.e->dir, "local/uploads")), 0);
         r.faulty.fault = NULL;
         collect_ok(&r, 0);
-        support_tiering_deinit(&r);
+        support_tiering_remove(&r);
         support_logger_clear(r.e->logger);
-        assert_int_equal(base_tree_remove(&base_io_posix, r.cold_path, NULL), 0);
-        assert_int_equal(base_tree_remove(&base_io_posix, r.local_path, NULL), 0);
     }
 }
 
@@ -354,9 +348,7 @@ static void how_an_object_goes_depends_on_its_size(void **state)
         /* and the root */
         assert_int_equal(requests(&r, COLD_OP_PUT) - puts, cases[i].puts + 1);
         support_tiering_check(&r);
-        support_tiering_deinit(&r);
-        assert_int_equal(base_tree_remove(&base_io_posix, r.cold_path, NULL), 0);
-        assert_int_equal(base_tree_remove(&base_io_posix, r.local_path, NULL), 0);
+        support_tiering_remove(&r);
     }
 }
 
