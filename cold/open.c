@@ -9,6 +9,19 @@
 #include "cold/store.h"
 #include "cold/url.h"
 
+/* The driver's object is the store's from now on; without one it is closed. */
+static int store_make(const struct base_env *env, const char *text,
+                      const struct cold_store_ops *ops, void *self,
+                      const struct cold_store_options *options, struct cold_store **ret,
+                      struct varve_error *err)
+{
+    int rc = cold_store_new(env, text, ops, self, options->read_only, ret, err);
+
+    if (rc < 0)
+        ops->close(self);
+    return rc;
+}
+
 static int open_file(const struct base_env *env, const char *text, const struct cold_url *url,
                      const struct cold_store_options *options, struct cold_store **ret,
                      struct varve_error *err)
@@ -27,12 +40,7 @@ static int open_file(const struct base_env *env, const char *text, const struct 
     if (!url->path[0])
         return base_fail(err, VARVE_E_INVALID, "store URL '%s' has no path", text);
     rc = cold_dir_open(env, url->path, text, options, &dir, err);
-    if (rc < 0)
-        return rc;
-    rc = cold_store_new(env, text, &cold_dir_ops, dir, options->read_only, ret, err);
-    if (rc < 0)
-        cold_dir_close(dir);
-    return rc;
+    return rc < 0 ? rc : store_make(env, text, &cold_dir_ops, dir, options, ret, err);
 }
 
 static int open_s3(const struct base_env *env, const char *text, const struct cold_url *url,
@@ -44,10 +52,7 @@ static int open_s3(const struct base_env *env, const char *text, const struct co
 
     if (rc < 0)
         return rc;
-    rc = cold_store_new(env, text, &cold_s3_ops, s3, options->read_only, ret, err);
-    if (rc < 0)
-        cold_s3_close(s3);
-    return rc;
+    return store_make(env, text, &cold_s3_ops, s3, options, ret, err);
 }
 
 int cold_store_open(const struct base_env *env, const char *url,

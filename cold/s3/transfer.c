@@ -8,8 +8,8 @@
  *      request that changes something the second sending is refused: what the first one did is the
  *      client's to find out (I7).
  *   X3 A reply is one from the empty line behind its headers on: libcurl takes a connection that
- * ends among them for the end of a reply without a body. What comes as a header behind that line (a
- *      trailer) is none.
+ *      ends among them for the end of a reply without a body. What comes as a header behind that
+ *      line (a trailer) is none.
  *   X4 Deadlines run on connecting (libcurl's), from the last byte sent to the first received, and
  *      from one byte moved to the next; never on the whole.
  */
