@@ -1,9 +1,10 @@
 /*
  * Committing: one root write names all that has been stored, and moves n over it (I2).
  *
- * Before the write the hot files are synced up to the new n. The bucket then never holds more than
- * the local disk does after a power loss, so that a writer that opens without the bucket cannot
- * give out offsets again that are taken (I13).
+ * Before the write the hot files are synced up to the new n, and so is the name of the file that
+ * begins there. The bucket then never holds more than the local disk does after a power loss, so
+ * that a writer that opens without the bucket cannot give out offsets again that are taken (I13),
+ * nor go on writing in a segment that is committed, which would never continue n (I4).
  */
 #include <string.h>
 
@@ -159,13 +160,13 @@ void tiering_commit_drop_stranded(struct tiering_log *t)
     }
 }
 
-/* I3 and I13: see above. */
+/* T2, I4, I13: see above. Where just the end is synced, the next file's name may not be yet. */
 static int hot_sync(struct tiering_log *t, int64_t end, struct varve_error *err)
 {
     struct hot_range range;
 
     hot_set_range(t->hot, &range);
-    return range.synced >= end ? 0 : hot_set_sync(t->hot, err);
+    return range.synced > end ? 0 : hot_set_sync(t->hot, err);
 }
 
 /* With root_lock held and the root confirmed. */

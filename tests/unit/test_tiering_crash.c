@@ -238,9 +238,71 @@ static void the_whole_local_disk_can_be_lost(void **state)
     support_tiering_deinit(&r);
 }
 
+static int store_is_away(void *ctx, enum cold_op op, const char *key, bool after)
+{
+    (void)ctx;
+    (void)op;
+    (void)key;
+    return after ? 0 : VARVE_E_STORE;
+}
+
+/* What a loss of power may do: the segments whose names no fsync of their directory has covered are
+ * not there afterwards. */
+static void lose_unsynced_names(struct support_tiering *r)
+{
+    const struct support_io_step *made;
+    size_t i = 0;
+
+    while ((made = support_io_trace_find(r->e->io, i, SUPPORT_IO_OPEN, ".log", &i))) {
+        bool synced = false;
+
+        for (size_t k = i++; k < support_io_trace_size(r->e->io) && !synced; k++) {
+            const struct support_io_step *step = support_io_trace_at(r->e->io, k);
+
+            synced = step->call == SUPPORT_IO_FSYNC && support_io_before(made, step) &&
+                     strcmp(step->path + strlen(step->path) - 4, "/hot") == 0;
+        }
+        if (made->created && !synced)
+            (void)unlink(made->path);
+    }
+}
+
+/* n was the end of a segment whose successor's name was lost. A writer that opened without its
+ * bucket went on writing in it, and what it sealed never continued n. */
+static void a_committed_segment_is_not_written_on_after_a_loss_of_power(void **state)
+{
+    struct support_env *e = *state;
+    struct support_io_fault fault = {
+        .call = SUPPORT_IO_ANY, .path = "root.tmp", .nth = 1, .sys_errno = EIO, .keep = true};
+    struct tiering_run run = {.seal = true};
+    struct support_tiering r;
+    struct index_root root;
+
+    support_tiering_init(&r, e);
+    support_tiering_open_ok(&r);
+    assert_int_equal(support_tiering_append(&r, 900, 1, false, NULL), 0);
+    assert_int_equal(hot_set_sync(r.hot, NULL), 0);
+    support_io_fail(e->io, &fault);
+    support_logger_expect(e->logger, "");
+    assert_int_equal(tiering_log_run(r.t, &run, NULL), VARVE_E_IO);
+    support_tiering_crash(&r);
+    support_io_fail(e->io, NULL);
+    lose_unsynced_names(&r);
+    r.faulty.fault = store_is_away; /* so that it opens with the local root, whose n is 0 */
+    support_tiering_open_ok(&r);
+    assert_int_equal(support_tiering_append(&r, 900, 2, false, NULL), 0);
+    r.faulty.fault = NULL;
+    support_tiering_run_ok(&r, true, false);
+    support_tiering_root(&r, &root);
+    assert_int_equal(root.end_offset, r.end);
+    support_tiering_check(&r);
+    support_tiering_deinit(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        support_env_test(a_committed_segment_is_not_written_on_after_a_loss_of_power),
         support_env_test(stopping_at_any_step_of_upload_and_eviction_loses_nothing),
         support_env_test(stopping_at_any_step_of_multipart_loses_nothing_and_leaves_nothing),
         support_env_test(stopping_with_threads_loses_nothing),
