@@ -23,7 +23,9 @@ static bool publication_unsettled(const struct hot_publication *p)
     return !publication_usable(p) && p->state != HOT_WRITER_CLOSED;
 }
 
-/* Finds where the good batches of the last segment end, when no writer says so. */
+/* Finds where the good batches of the last segment end, when no writer says so. What lies above the
+ * visible end of the same run was never shown: a failed fsync may have left it in the page cache
+ * alone, and the next writer cuts it off (I11, C2). */
 static int follow_scan_tail(struct hot_set *set, struct hot_segment *last, struct varve_error *err)
 {
     struct hot_checkpoint checkpoint;
@@ -39,10 +41,15 @@ static int follow_scan_tail(struct hot_set *set, struct hot_segment *last, struc
         pos = checkpoint.point.size;
         offset = checkpoint.point.end_offset;
     }
-    if (hot_publish_read(set, &p, &sequence) && p.synced.base_offset == last->base_offset &&
-        p.synced.size <= size && p.synced.size > pos) {
-        pos = p.synced.size;
-        offset = p.synced.end_offset;
+    if (hot_publish_read(set, &p, &sequence)) {
+        if (p.synced.base_offset == last->base_offset && p.synced.size <= size &&
+            p.synced.size > pos) {
+            pos = p.synced.size;
+            offset = p.synced.end_offset;
+        }
+        if (p.visible.base_offset == last->base_offset && p.visible.size >= pos &&
+            p.visible.size < size && hot_publish_same_run(set, &p))
+            size = p.visible.size;
     }
     last->refs++;
     int rc = hot_segment_open(last, err);
@@ -170,9 +177,11 @@ out:
 
 /* Puts the list in place of the old one. */
 static void follow_adopt(struct hot_set *set, struct follow_list *list,
-                         const struct hot_publication *p)
+                         const struct hot_publication *p, bool reuse)
 {
     base_mutex_lock(&set->lock);
+    if (!reuse)
+        set->lives++;
     struct follow_list old = {set->segments, set->count};
     for (size_t i = 0; i < old.count; i++)
         old.segments[i]->listed = false;
@@ -205,7 +214,7 @@ static int follow_load_published(struct hot_set *set, const struct hot_publicati
     base_mutex_unlock(&set->lock);
     int rc = follow_build(set, p->floor, p->visible.base_offset, reuse, &list, ret_retry, err);
     if (rc == 0 && !*ret_retry)
-        follow_adopt(set, &list, p);
+        follow_adopt(set, &list, p, reuse);
     return rc;
 }
 
@@ -220,13 +229,14 @@ static int follow_load_files(struct hot_set *set, struct varve_error *err)
         follow_list_free(set, &list);
         return rc;
     }
-    follow_adopt(set, &list, NULL);
+    follow_adopt(set, &list, NULL, false);
     return 0;
 }
 
 int hot_follow_open(struct hot_set *set, struct varve_error *err)
 {
     struct varve_error why = {0};
+    hot_publish_boot(set);
     for (int i = 0; i < FOLLOW_TRIES; i++) {
         struct hot_publication p;
         uint64_t sequence = 0;
@@ -319,6 +329,32 @@ int hot_set_refresh(struct hot_set *set, struct varve_error *err)
     int rc = follow_refresh(set, err);
     base_mutex_unlock(&set->evict);
     return rc;
+}
+
+uint64_t hot_follow_lives(struct hot_set *set)
+{
+    base_mutex_lock(&set->lock);
+    uint64_t lives = set->lives;
+    base_mutex_unlock(&set->lock);
+    return lives;
+}
+
+/* A writer announces itself before it takes anything away, and goes live after it (P4). So what is
+ * missing without either is missing. */
+int hot_follow_doubt(struct hot_set *set, uint64_t lives, struct varve_error *err)
+{
+    if (!set->options.read_only)
+        return VARVE_E_CORRUPT;
+    bool recovering = hot_set_recovering(set);
+    int rc = hot_set_refresh(set, err);
+    if (rc < 0)
+        return rc;
+    if (hot_follow_lives(set) != lives)
+        return 0;
+    if (recovering)
+        return base_fail_retriable(err, VARVE_E_OUT_OF_RANGE,
+                                   "%s is being recovered by another process", set->dir);
+    return VARVE_E_CORRUPT;
 }
 
 bool hot_set_recovering(struct hot_set *set)

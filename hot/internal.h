@@ -165,6 +165,7 @@ struct hot_set {
     unsigned visible_waiters;
     bool interrupted;
     uint64_t instance;
+    uint64_t lives;         /* read-only: see hot_follow_lives */
     bool recovery_unsynced; /* a sync failed while opening: what the files hold is not known */
     struct hot_published published;
 };
@@ -262,6 +263,8 @@ void hot_publish_write_locked(struct hot_set *set, const struct hot_publication 
 /* False: nothing valid is there. */
 bool hot_publish_read(struct hot_set *set, struct hot_publication *ret, uint64_t *ret_sequence);
 void hot_publish_boot(struct hot_set *set);
+/* Was it written in this run of the machine? False: not, or nobody knows. */
+bool hot_publish_same_run(const struct hot_set *set, const struct hot_publication *publication);
 
 /* recovery.c */
 struct hot_names {
@@ -279,6 +282,11 @@ int hot_recovery_run(struct hot_set *set, const struct hot_publication *old,
                      struct hot_recovery *ret, struct varve_error *err);
 /* follow.c: read-only sets. */
 int hot_follow_open(struct hot_set *set, struct varve_error *err);
+/* How often the files were taken up anew, since another writer, or a reset, had begun. */
+uint64_t hot_follow_lives(struct hot_set *set);
+/* Damage was found in what was taken up `lives` ago. 0: it has been taken up anew since, or just
+ * now; VARVE_E_OUT_OF_RANGE: a writer is recovering; VARVE_E_CORRUPT: it is damage, `err` stays. */
+int hot_follow_doubt(struct hot_set *set, uint64_t lives, struct varve_error *err);
 
 /* set.c */
 int hot_set_list_locked(struct hot_set *set, struct hot_segment *segment, struct varve_error *err);

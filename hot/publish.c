@@ -30,6 +30,8 @@
  *       true. Where files go that it vouches for, the file itself is synced first.
  *   P3  `visible` holds for as long as the page cache does: in the same run of the machine, unless
  *       an fsync has failed.
+ *   P4  Before a writer takes away what may have been shown it says that it is recovering, and
+ *       afterwards that it is live, with an instance that readers have not seen.
  *
  * The words are atomics. Each store of a publication's word is a release, so that it is not seen
  * before the odd sequence; each load is an acquire, so that the sequence read after them is not
@@ -164,6 +166,13 @@ void hot_publish_boot(struct hot_set *set)
     }
     if (digits != 32)
         memset(set->boot, 0, sizeof(set->boot));
+}
+
+bool hot_publish_same_run(const struct hot_set *set, const struct hot_publication *publication)
+{
+    static const uint8_t unknown[sizeof(set->boot)];
+    return memcmp(publication->boot, set->boot, sizeof(set->boot)) == 0 &&
+           memcmp(set->boot, unknown, sizeof(unknown)) != 0;
 }
 
 static int lock_writer(struct hot_set *set, int fd, struct varve_error *err)

@@ -16,6 +16,7 @@ struct hot_reader {
     struct hot_set *set;
     struct hot_segment *segment; /* NULL: found when needed */
     struct hot_scan scan;
+    uint64_t lives;   /* hot_follow_lives when the segment was found */
     int64_t offset;   /* the next batch returned holds it */
     bool by_index;    /* nothing has been read yet where the index said */
     bool index_tried; /* the index was rebuilt for this place already */
@@ -85,6 +86,7 @@ static int reader_place(struct hot_reader *reader, struct varve_error *err)
 
 static int reader_enter(struct hot_reader *reader, struct varve_error *err)
 {
+    reader->lives = hot_follow_lives(reader->set);
     int rc = hot_segment_find(reader->set, reader->offset, true, &reader->segment, err);
     if (rc < 0) {
         reader->segment = NULL;
@@ -99,6 +101,15 @@ static int reader_enter(struct hot_reader *reader, struct varve_error *err)
     }
     rc = reader_place(reader, err);
     if (rc < 0)
+        reader_leave(reader);
+    return rc;
+}
+
+/* Damage where the reader stands, or was about to. 0: look again. */
+static int reader_doubt(struct hot_reader *reader, struct varve_error *err)
+{
+    int rc = hot_follow_doubt(reader->set, reader->lives, err);
+    if (rc != VARVE_E_CORRUPT)
         reader_leave(reader);
     return rc;
 }
@@ -119,6 +130,11 @@ int hot_reader_seek(struct hot_reader *reader, int64_t offset, struct varve_erro
     if (range.segments == 0)
         return 0;
     rc = reader_enter(reader, err);
+    if (rc == VARVE_E_CORRUPT) {
+        rc = reader_doubt(reader, err);
+        if (rc == 0)
+            rc = reader_enter(reader, err);
+    }
     if (rc < 0)
         reader->offset = before;
     return rc;
@@ -162,12 +178,11 @@ int hot_reader_next(struct hot_reader *reader, const void **ret_data, struct rec
         int rc;
         struct record_batch batch;
         const void *data;
-        if (!reader->segment) {
-            rc = reader_enter(reader, err);
-            if (rc < 0)
-                return rc;
-        }
-        rc = hot_scan_next(&reader->scan, &data, &batch, err);
+        rc = reader->segment ? 0 : reader_enter(reader, err);
+        if (rc == 0)
+            rc = hot_scan_next(&reader->scan, &data, &batch, err);
+        else if (rc != VARVE_E_CORRUPT)
+            return rc;
         if (rc == 0) {
             reader->by_index = false;
             if (batch.last_offset < reader->offset)
@@ -183,13 +198,16 @@ int hot_reader_next(struct hot_reader *reader, const void **ret_data, struct rec
                 rc = hot_set_refresh(reader->set, err);
                 refreshed = true;
             }
-        } else if (rc == VARVE_E_CORRUPT && reader->by_index && !reader->index_tried) {
+        } else if (rc == VARVE_E_CORRUPT && reader->segment && reader->by_index &&
+                   !reader->index_tried) {
             /* The index may have pointed to a wrong place; the log itself says. */
             reader->index_tried = true;
             rc = hot_sparse_rebuild(reader->segment, err);
             if (rc == 0)
                 rc = reader_place(reader, err);
         }
+        if (rc == VARVE_E_CORRUPT)
+            rc = reader_doubt(reader, err);
         if (rc < 0)
             return rc;
     }
@@ -315,10 +333,17 @@ int hot_reader_find_time(struct hot_set *set, int64_t timestamp, int64_t min_off
     if (rc < 0)
         return rc;
     rc = record_iterator_new(&s.records, err);
-    if (rc == 0) {
+    while (rc == 0) {
+        uint64_t lives = hot_follow_lives(set);
         rc = time_search_set(&s, set, err);
-        record_iterator_free(s.records);
+        if (rc != VARVE_E_CORRUPT)
+            break;
+        rc = hot_follow_doubt(set, lives, err);
+        if (rc == VARVE_E_OUT_OF_RANGE) /* asked again, it may be there */
+            rc = base_fail_retriable(err, VARVE_E_BUSY, "%s is being recovered by another process",
+                                     set->dir);
     }
+    record_iterator_free(s.records);
     hot_scan_deinit(&s.scan);
     if (rc == VARVE_E_NOT_FOUND)
         return base_fail(err, rc, "no record at or after time %lld", (long long)timestamp);

@@ -125,7 +125,6 @@ static void recovery_sweep(struct hot_set *set, const struct hot_names *names)
 static int recovery_sources(struct recovery *r, const struct hot_publication *old,
                             struct varve_error *err)
 {
-    static const uint8_t unknown[16];
     struct hot_set *set = r->set;
     struct varve_error why;
     int rc = hot_checkpoint_read(set, &r->checkpoint, &why);
@@ -145,9 +144,8 @@ static int recovery_sources(struct recovery *r, const struct hot_publication *ol
     r->floor = old->floor;
     if (point_below(&r->vouched, &old->synced))
         r->vouched = r->border = old->synced;
-    bool same_run = memcmp(old->boot, set->boot, sizeof(set->boot)) == 0 &&
-                    memcmp(old->boot, unknown, sizeof(unknown)) != 0;
-    if (same_run && old->state != HOT_WRITER_FAILED && point_below(&r->border, &old->visible))
+    if (hot_publish_same_run(set, old) && old->state != HOT_WRITER_FAILED &&
+        point_below(&r->border, &old->visible))
         r->border = old->visible;
     return 0;
 }

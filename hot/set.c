@@ -156,7 +156,10 @@ static void set_announce(struct hot_set *set, const struct hot_publication *old,
         if (p.visible.base_offset < p.floor)
             p.floor = p.visible.base_offset;
         p.state = state;
-        memcpy(p.boot, set->boot, sizeof(p.boot));
+        /* While the last writer's run of the machine stands there, nobody takes `visible` for all
+         * that has survived its end (P3). */
+        if (same_run || state == HOT_WRITER_FAILED)
+            memcpy(p.boot, set->boot, sizeof(p.boot));
     }
     base_mutex_lock(&set->lock);
     hot_publish_write_locked(set, &p);

@@ -133,6 +133,126 @@ static void without_a_writer_a_reader_stops_at_the_first_torn_batch(void **state
     assert_int_equal(support_file_size(log), size - 1); /* nothing is changed */
 }
 
+/* Opens, appends 10 records that are synced, and 10 whose fsync fails; then the writer is gone. */
+static void lose_an_fsync(struct support_env *e, const struct hot_set_options *options)
+{
+    struct support_io_fault fault = {
+        .call = SUPPORT_IO_FDATASYNC, .path = ".log", .nth = 1, .sys_errno = EIO};
+    struct varve_error err;
+    struct hot_set *set = support_hot_open(e, options, NULL);
+    assert_int_equal(support_hot_append(set, 10, 100, &err), 0);
+    assert_int_equal(hot_set_sync(set, &err), 0);
+    support_io_fail(e->io, &fault);
+    support_logger_expect(e->logger, "fdatasync");
+    (void)support_hot_append(set, 10, 100, &err);
+    assert_int_equal(hot_set_sync(set, &err), VARVE_E_FAILED);
+    hot_set_close(set);
+    support_io_fail(e->io, NULL);
+}
+
+/* It was in the page cache, whole, and the next writer cut it off: others had read it by then. */
+static void what_a_failed_fsync_left_is_not_shown(void **state)
+{
+    struct support_env *e = *state;
+    struct hot_set_options options = support_hot_options(), reading;
+    struct support_io_fault fault = {
+        .call = SUPPORT_IO_PREAD, .path = "checkpoint", .nth = 1, .sys_errno = EIO};
+    struct varve_error err;
+    struct hot_set *set;
+    options.durability = HOT_DURABILITY_FSYNC;
+    reading = options;
+    reading.read_only = true;
+    lose_an_fsync(e, &options);
+    for (int i = 0; i < 2; i++) {
+        struct hot_set *reader = support_hot_open(e, &reading, NULL);
+        assert_int_equal(support_hot_read(reader, 0), 10);
+        hot_set_close(reader);
+        support_io_fail(e->io, &fault); /* and once more when a recovery has failed */
+        assert_int_equal(
+            hot_set_open(&e->env, support_tmpdir_path(e->dir, "log"), &options, &set, NULL, &err),
+            VARVE_E_IO);
+    }
+}
+
+struct peek {
+    struct hot_reader *reader;
+    bool cut;
+    int rc;
+    struct varve_error err;
+};
+
+/* Reads while the writer that recovers has cut the tail, and has not said yet what there is. */
+static void peek_while_recovering(void *arg, enum support_io_call call, const char *path)
+{
+    struct peek *p = arg;
+    struct record_batch batch;
+    const void *data;
+    if (call == SUPPORT_IO_FTRUNCATE) {
+        p->cut = true;
+    } else if (call == SUPPORT_IO_FDATASYNC && p->cut && strstr(path, ".log")) {
+        p->cut = false;
+        p->rc = hot_reader_next(p->reader, &data, &batch, &p->err);
+    }
+}
+
+/* A reader whose view was older took what recovery had cut for damage. */
+static void a_tail_that_recovery_has_cut_is_no_damage(void **state)
+{
+    struct support_env *e = *state;
+    struct hot_set_options options = support_hot_options(), reading = options;
+    struct peek peek = {0};
+    struct record_batch batch;
+    const void *data;
+    struct varve_error err;
+    int64_t offset;
+    reading.read_only = true;
+    lose_an_fsync(e, &options);
+    struct hot_set *other = support_hot_open(e, &reading, NULL); /* all was shown in `os` mode */
+    assert_int_equal(support_hot_read(other, 0), 20);
+    assert_int_equal(hot_reader_new(other, &peek.reader, &err), 0);
+    assert_int_equal(hot_reader_seek(peek.reader, 10, &err), 0);
+    /* What the disk has of it. */
+    const char *log = support_hot_path(e, 0, "log");
+    support_file_flip(log, support_file_size(log) - 1, 0x55);
+    support_io_set_hook(e->io, peek_while_recovering, &peek);
+    struct hot_set *set = support_hot_open(e, &options, NULL);
+    support_io_set_hook(e->io, NULL, NULL);
+    assert_int_equal(peek.rc, VARVE_E_OUT_OF_RANGE);
+    assert_true(peek.err.retriable);
+    assert_non_null(strstr(peek.err.msg, "is being recovered by another process"));
+    assert_int_equal(hot_reader_next(peek.reader, &data, &batch, &err), VARVE_E_END);
+    assert_int_equal(support_hot_append(set, 10, 100, &err), 0);
+    assert_int_equal(hot_reader_next(peek.reader, &data, &batch, &err), 0);
+    assert_int_equal(batch.base_offset, 10);
+    assert_int_equal(
+        hot_reader_find_time(other, SUPPORT_HOT_TIME + 15, 0, 1 << 20, &offset, NULL, &err), 0);
+    assert_int_equal(offset, 15);
+    hot_reader_free(peek.reader);
+    hot_set_close(other);
+    hot_set_close(set);
+}
+
+/* The same for a search by time, which looks at all of the tail. */
+static void a_search_in_a_tail_that_recovery_has_cut_finds_no_damage(void **state)
+{
+    struct support_env *e = *state;
+    struct hot_set_options options = support_hot_options(), reading = options;
+    struct varve_error err;
+    int64_t offset = -7;
+    reading.read_only = true;
+    lose_an_fsync(e, &options);
+    struct hot_set *other = support_hot_open(e, &reading, NULL);
+    const char *log = support_hot_path(e, 0, "log");
+    support_file_flip(log, support_file_size(log) - 1, 0x55);
+    struct hot_set *set = support_hot_open(e, &options, NULL);
+    assert_int_equal(
+        hot_reader_find_time(other, SUPPORT_HOT_TIME + 15, 0, 1 << 20, &offset, NULL, &err),
+        VARVE_E_NOT_FOUND);
+    assert_int_equal(offset, -7);
+    hot_set_close(other);
+    hot_set_close(set);
+}
+
 /* The child reads all there will be, from its own set, while the parent writes and evicts. */
 static int follow_in_child(const char *dir, int64_t end)
 {
@@ -272,6 +392,9 @@ int main(void)
         TEST(a_flip_in_any_byte_that_counts_is_found),
         TEST(damage_under_a_live_writer_is_not_guessed_around_and_heals),
         TEST(without_a_writer_a_reader_stops_at_the_first_torn_batch),
+        TEST(what_a_failed_fsync_left_is_not_shown),
+        TEST(a_tail_that_recovery_has_cut_is_no_damage),
+        TEST(a_search_in_a_tail_that_recovery_has_cut_finds_no_damage),
         TEST(a_process_follows_another_that_appends_seals_and_evicts),
         TEST(a_killed_writer_loses_nothing_that_was_visible),
     };
