@@ -264,6 +264,10 @@ static const struct line life[] = {
     DO(A, APPEND, .times = 2),
     DO(A, CLOSE, 0),
     DO(A, OPEN, 0),
+    /* one in two leaves a part of a batch */
+    DO(A, APPEND, .times = 2, MISHAP(SEGMENT, WRITE, FULL)),
+    DO(A, APPEND, .times = 2, MISHAP(SEGMENT, WRITE, FULL)),
+    DO(A, APPEND, .times = 2, MISHAP(SEGMENT, WRITE, FULL)),
     DO(A, APPEND, .times = 2, MISHAP(SEGMENT, WRITE, FULL)),
     DO(A, RUN, .arg = BOTH),
     /* mishaps that make drafts be taken away again, or overwritten */
