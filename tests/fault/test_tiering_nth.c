@@ -73,6 +73,7 @@ static void each_call_fails(struct support_env *e, int sys_errno, bool remote, u
         support_tiering_init(&r, e);
         r.threads = threads;
         r.remote = remote;
+        r.hot_options.segment_bytes = 16384; /* two batches, several parts */
         assert_int_equal(support_tiering_open(&r, &err), 0);
         support_io_fail(e->io, &fault);
         (void)work(&r);

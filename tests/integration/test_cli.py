@@ -25,7 +25,7 @@ def store_with(d, data=b"", *options):
 def test_lines_keep_every_byte(d):
     odd = b"".join(bytes([i]) for i in range(256) if i != 10)
     data = b"\n\nplain\r\n\r\n" + odd + b"\n" + b"\0\0\n" + b"x" * 100000 + b"\n" + "\u00e9\u20ac".encode() + b"\n\n"
-    store = store_with(d, data)
+    store = store_with(d, data, "-o", "segment.bytes=1MiB")
     assert read(store, "a") == data
 
 
@@ -85,7 +85,7 @@ def test_envelopes_go_round(d):
 
 
 def test_raw_batches_go_round(d):
-    store = store_with(d, make("apache", 2000), "--time-format", "apache")
+    store = store_with(d, make("apache", 2000), "--time-format", "apache", *LOCAL)
     raw = read(store, "a", "--format", "raw")
     assert raw == b"".join(open(p, "rb").read() for p in hot_segments(store, "a"))
     silent("append", store, "b", "--format", "raw", stdin=raw)
@@ -144,14 +144,14 @@ def test_compression_types_read_back(d):
         store = os.path.join(d, "s")
         if not os.path.exists(store):
             silent("init", store)
-        silent("append", store, codec, "-o", "compression.type=" + codec, stdin=data)
+        silent("append", store, codec, "-o", "compression.type=" + codec, "-o", "segment.bytes=1MiB", *LOCAL, stdin=data)
         assert read(store, codec) == data
     sizes = {l["log"]: l["hot_bytes"] for l in ls(store)["logs"]}
     assert sizes["zstd"] < sizes["none"] / 2, sizes
 
 
 def test_ls_fits_80_columns_without_colours_in_a_pipe(d):
-    store = store_with(d, make("apache", 3000), "--time-format", "apache", "-o", "segment.bytes=64KiB")
+    store = store_with(d, make("apache", 3000), "--time-format", "apache", "-o", "segment.bytes=64KiB", *LOCAL)
     silent("tier", store)
     silent("append", store, "topic/with/a/rather/long/name/0", stdin=b"x\n")
     for args in ([], ["a"]):
@@ -180,7 +180,7 @@ def on_terminal(*args, **env):
 
 
 def test_a_terminal_gets_colours_and_progress_bars(d):
-    store = store_with(d, make("apache", 3000), "--time-format", "apache", "-o", "segment.bytes=64KiB")
+    store = store_with(d, make("apache", 3000), "--time-format", "apache", "-o", "segment.bytes=64KiB", *LOCAL)
     colours = re.compile(r"\033\[[0-9;]*m")
     bar = on_terminal("tier", store, "--seal")
     assert "[" in bar and "%" in bar and bar.endswith("\r\033[K"), repr(bar)
@@ -202,7 +202,7 @@ def test_stats_name_each_tier(d):
 
 
 def test_dump_knows_every_kind_of_file(d):
-    store = store_with(d, make("apache", 3000), "--time-format", "apache", "-o", "segment.bytes=64KiB")
+    store = store_with(d, make("apache", 3000), "--time-format", "apache", "-o", "segment.bytes=64KiB", *LOCAL)
     silent("tier", store, "--seal")
     silent("tier", store)
     run("read", store, "a")

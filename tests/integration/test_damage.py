@@ -11,7 +11,7 @@ def store_with(d, *, evict, lines=3000):
     """A store with a log in small segments: cold only, or (not evicted) in both tiers."""
     store, data = os.path.join(d, "s"), make("apache", lines)
     silent("init", store)
-    silent("append", store, "a", "--time-format", "apache", "-o", SEGMENT, stdin=data)
+    silent("append", store, "a", "--time-format", "apache", "-o", SEGMENT, *LOCAL, stdin=data)
     silent("tier", store, "--seal", *(["--evict"] if evict else []))
     return store, data
 

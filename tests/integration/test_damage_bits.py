@@ -29,7 +29,7 @@ class Tiers:
         self.store, self.data = os.path.join(d, name), lines(0, LINES)
         silent("init", self.store)
         for part, how in ((0, ["--seal", "--evict"]), (1, ["--seal"]), (2, None)):
-            silent("append", self.store, "web", "-o", "segment.bytes=4096", stdin=lines(part * 500, 500))
+            silent("append", self.store, "web", "-o", "segment.bytes=4096", *LOCAL, stdin=lines(part * 500, 500))
             if how:
                 silent("tier", self.store, *how)
         assert read(self.store, "web") == self.data

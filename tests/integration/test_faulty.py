@@ -5,7 +5,7 @@ again, and what is damaged is found, never passed on."""
 import os
 import subprocess
 
-from varvetest import CORRUPT, OK, RETRIABLE, VARVE, empty_cache, main, refused, run
+from varvetest import CORRUPT, OK, RETRIABLE, command, empty_cache, main, refused, run
 
 LINES = b"".join(b"line %d of the log\n" % i for i in range(60000))
 
@@ -14,7 +14,7 @@ def until_ok(*args, stdin=b"", done_before=None):
     """Runs it until it works; every failure in between must say that it may be tried again. `done_before`: what is said
     where the try before was carried out and nobody could learn of it."""
     for tries in range(200):
-        done = subprocess.run([VARVE, *map(str, args)], input=stdin, capture_output=True, timeout=300, check=False)
+        done = subprocess.run(command(*args), input=stdin, capture_output=True, timeout=300, check=False)
         if done.returncode == OK:
             return done.stdout
         if tries > 0 and done_before and done_before in done.stderr.decode():

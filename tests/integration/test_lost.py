@@ -41,7 +41,7 @@ class Lossy:
         """Repeats what failed and may be repeated. `done_before`: what is said where the try before was carried out and
         nobody could learn of it."""
         for tries in range(100):
-            done = subprocess.run([VARVE, *map(str, args)], capture_output=True, timeout=300, check=False)
+            done = subprocess.run(command(*args), capture_output=True, timeout=300, check=False)
             err = done.stderr.decode(errors="replace")
             self.tries += 1
             assert "Sanitizer" not in err and not FENCED.search(err), (args, err)

@@ -91,7 +91,7 @@ def test_objects_are_zst_files_whose_content_is_the_segments(d):
     with open(source, "wb") as f:
         f.write(make("apache", 10000))
     cold = coldtier.init(store)
-    silent("append", store, "web", source, "--time-format", "apache", "-o", "segment.bytes=65536")
+    silent("append", store, "web", source, "--time-format", "apache", "-o", "segment.bytes=65536", *LOCAL)
     silent("tier", store, "--seal")
     segments = b"".join(open(p, "rb").read() for p in hot_segments(store, "web"))
     silent("tier", store, "--seal", "--evict")
@@ -105,7 +105,7 @@ def test_objects_are_zst_files_whose_content_is_the_segments(d):
 
 def test_objects_have_a_frame_for_every_two_mebibytes_at_least(d):
     need("zstd")
-    store, cold, data = tiered(d, "apache", 50000)
+    store, cold, data = tiered(d, "apache", 50000, "-o", "segment.bytes=64MiB", "-o", "cold.block.bytes=1MiB")
     assert len(data) > 6 << 20
     for path in fetched(cold, d):
         text = subprocess.run(["zstd", "-lv", path], check=True, capture_output=True, text=True).stdout
@@ -116,7 +116,7 @@ def test_objects_have_a_frame_for_every_two_mebibytes_at_least(d):
 
 
 def test_one_read_crosses_the_border_of_the_tiers(d):
-    store, cold, data = tiered(d, "apache", 5000, "-o", "segment.bytes=65536")
+    store, cold, data = tiered(d, "apache", 5000, "-o", "segment.bytes=65536", *LOCAL)
     more = make("apache", 5000, seed=2)
     silent("append", store, "web", "--time-format", "apache", stdin=more)
     info = ls(store, "web")

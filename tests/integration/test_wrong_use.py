@@ -148,7 +148,7 @@ def test_another_stores_log(d):
 
 
 def test_a_record_over_the_limit(d):
-    store = store_with(d, b"one\ntwo\n", "-o", "max.message.bytes=100KiB")
+    store = store_with(d, b"one\ntwo\n", "-o", "max.message.bytes=100KiB", "-o", "segment.bytes=1MiB")
     big = b"x" * 200000
     err = refused(FAILURE, "append", store, "a", stdin=b"three\n" + big + b"\nnever\n",
                   naming=["standard input", "line 2", "max.message.bytes"])

@@ -1,6 +1,10 @@
 """What the integration tests share: running the command, a scratch directory, one function per claim.
 
 A test file defines functions that begin with `test_`, each taking a fresh directory, and calls main().
+
+The tiny run (`meson test --setup tiny`, which sets VARVE_TEST_TINY) is the same tests once more with tiny segments and
+tiering forced on: a log that run() or start() makes gets TINY_OPTIONS where the test has not chosen them itself, and what
+run() has appended to such a log is tiered at once.
 """
 
 import json
@@ -20,6 +24,12 @@ os.environ.setdefault("EXAMPLE", os.path.join(ROOT, "build/docs/example"))
 os.environ.setdefault("LIBVARVE", os.path.join(ROOT, "build/libvarve.so"))
 QUICK = bool(os.environ.get("VARVE_QUICK"))  # sanitized builds: fewer rounds
 
+TINY = bool(os.environ.get("VARVE_TEST_TINY"))
+TINY_OPTIONS = {"segment.bytes": "4KiB", "cold.block.bytes": "4KiB", "index.interval.bytes": "512",
+                "local.retention.bytes": "0"}
+# For a test that looks at local copies, or tiers by itself.
+LOCAL = ("-o", "local.retention.bytes=-1")
+
 OK, FAILURE, USAGE, NOT_FOUND, BUSY, CORRUPT, RETRIABLE, NO_SPACE = range(8)
 
 
@@ -27,10 +37,48 @@ class Skip(Exception):
     """Why this test cannot run here."""
 
 
+tiny_logs = set()  # (store, log) that command() has made tiny, and that evict at once
+
+
+def command(*args, env=None):
+    """`varve ARGS` as a list; in the tiny run with TINY_OPTIONS that `args` do not name, where this makes a log."""
+    words = [str(a) for a in args]
+    if TINY and makes_a_log(words, env):
+        chosen = {w.partition("=")[0] for w in words}
+        added = {name: value for name, value in TINY_OPTIONS.items() if name not in chosen}
+        if "local.retention.bytes" in added:
+            tiny_logs.add((words[1], words[2]))
+        for pair in added.items():
+            words += "-o", "%s=%s" % pair
+    return [VARVE, *words]
+
+
+def makes_a_log(words, env):
+    """`create STORE LOG`, or `append STORE LOG` where neither tier knows the log."""
+    if len(words) < 3 or words[0] not in ("create", "append") or words[2].startswith("-") or not os.path.isdir(words[1]):
+        return False
+    if words[0] == "create":
+        return True
+    if os.path.isdir(hot_dir(words[1], words[2])):
+        return False
+    seen = subprocess.run([VARVE, "config", *words[1:3]], capture_output=True, timeout=300, env=env)
+    return seen.returncode == NOT_FOUND
+
+
+def tier_if_tiny(args, env):
+    """What was appended to a log of the tiny run goes to the cold tier, but for the active segment."""
+    words = [str(a) for a in args[:3]]
+    if words[0] == "append" and tuple(words[1:]) in tiny_logs:
+        done = subprocess.run([VARVE, "tier", *words[1:]], capture_output=True, timeout=300, env=env)
+        assert done.returncode in (OK, BUSY, RETRIABLE), done.stderr.decode(errors="replace")
+
+
 def run(*args, stdin=b"", expect=OK, cwd=None, prefix=(), env=None):
     """Runs `varve ARGS`; returns (stdout, stderr text). `expect` is the exit code, None: any; `env` adds variables."""
-    done = subprocess.run([*prefix, VARVE, *map(str, args)], input=stdin, capture_output=True, cwd=cwd, timeout=300,
-                          env=dict(os.environ, **env) if env else None)
+    env = dict(os.environ, **env) if env else None
+    done = subprocess.run([*prefix, *command(*args, env=env)], input=stdin, capture_output=True, cwd=cwd, timeout=300, env=env)
+    if done.returncode == OK:
+        tier_if_tiny(args, env)
     err = done.stderr.decode(errors="replace")
     if "Sanitizer" in err:
         raise AssertionError(err)
@@ -57,7 +105,7 @@ def refused(code, *args, naming=(), **kwargs):
 
 def start(*args, **kwargs):
     """Starts `varve ARGS` with pipes; the caller ends it."""
-    return subprocess.Popen([VARVE, *map(str, args)], stdin=kwargs.pop("stdin", subprocess.PIPE),
+    return subprocess.Popen(command(*args, env=kwargs.get("env")), stdin=kwargs.pop("stdin", subprocess.PIPE),
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs)
 
 

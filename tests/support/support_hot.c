@@ -12,11 +12,13 @@
 
 #include "record/builder.h"
 #include "record/iterator.h"
+#include "tests/support/tiny.h"
 
 struct hot_set_options support_hot_options(void)
 {
     return (struct hot_set_options){.durability = HOT_DURABILITY_OS,
-                                    .segment_bytes = 65536,
+                                    .segment_bytes =
+                                        support_tiny() ? SUPPORT_TINY_SEGMENT_BYTES : 65536,
                                     .segment_ms = -1,
                                     .flush_ms = -1,
                                     .index_interval_bytes = 512};

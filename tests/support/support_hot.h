@@ -10,7 +10,8 @@
 
 #define SUPPORT_HOT_TIME INT64_C(1600000000000)
 
-/* `os`, segments of 64 KiB, nothing by the clock, an index entry every 512 bytes. */
+/* `os`, segments of 64 KiB (4 KiB in the tiny run), nothing by the clock, an index entry every 512
+ * bytes. */
 struct hot_set_options support_hot_options(void);
 
 /* One encoded batch of `count` records, the first of which is number `first`; values of at least

@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include "tests/support/tiny.h"
+
 #define OPTIONS_MAX 16
 
 void support_succeeds(int rc, const struct varve_error *err)
@@ -86,6 +88,40 @@ static size_t options_split(char *text, struct varve_option *ret)
     return count;
 }
 
+/* What a log of the tiny run has where its test has not chosen. */
+static const struct varve_option tiny_options[] = {
+    {"segment.bytes", "4096"},
+    {"cold.block.bytes", "4096"},
+    {"index.interval.bytes", "512"},
+    {"local.retention.bytes", "0"},
+};
+
+static size_t options_add_tiny(struct varve_option *options, size_t count)
+{
+    size_t chosen = count;
+
+    for (size_t i = 0; i < sizeof(tiny_options) / sizeof(tiny_options[0]); i++) {
+        size_t k = 0;
+        while (k < chosen && strcmp(options[k].name, tiny_options[i].name) != 0)
+            k++;
+        assert_true(count < OPTIONS_MAX);
+        if (k == chosen)
+            options[count++] = tiny_options[i];
+    }
+    return count;
+}
+
+static size_t options_of(const char *config, char **ret_text, struct varve_option *ret)
+{
+    const char *fallback = support_tiny() ? "flush.ms=-1" : "segment.bytes=65536 flush.ms=-1";
+    size_t count;
+
+    *ret_text = strdup(config ? config : fallback);
+    assert_non_null(*ret_text);
+    count = options_split(*ret_text, ret);
+    return support_tiny() ? options_add_tiny(ret, count) : count;
+}
+
 struct varve_log *support_log_open(struct varve_store *store, const char *name, const char *config)
 {
     struct varve_option options[OPTIONS_MAX];
@@ -94,8 +130,8 @@ struct varve_log *support_log_open(struct varve_store *store, const char *name, 
     int rc = varve_log_open(store, name, NULL, &log, &err);
 
     if (rc == VARVE_E_NOT_FOUND) {
-        char *text = strdup(config ? config : "segment.bytes=65536 flush.ms=-1");
-        size_t count = options_split(text, options);
+        char *text;
+        size_t count = options_of(config, &text, options);
         support_succeeds(varve_log_create(store, name, options, count, &err), &err);
         free(text);
         rc = varve_log_open(store, name, NULL, &log, &err);
@@ -137,6 +173,23 @@ bool support_log_record_is(const struct varve_record *record, int64_t number)
            record->header_count == 0;
 }
 
+static int find_at_once(void *ctx, const char *name, const char *value, bool is_default)
+{
+    (void)is_default;
+    if (!strcmp(name, "local.retention.bytes"))
+        *(bool *)ctx = !strcmp(value, "0");
+    return 0;
+}
+
+static bool evicts_at_once(struct varve_log *log)
+{
+    struct varve_error err = {0};
+    bool at_once = false;
+
+    support_succeeds(varve_log_each_option(log, find_at_once, &at_once, &err), &err);
+    return at_once;
+}
+
 int64_t support_log_append(struct varve_log *log, int batches, int count)
 {
     struct varve_log_info info = support_log_info(log);
@@ -158,6 +211,8 @@ int64_t support_log_append(struct varve_log *log, int batches, int count)
         next += count;
     }
     varve_batch_free(batch);
+    if (support_tiny() && evicts_at_once(log))
+        support_log_tier(log, false, false);
     return next;
 }
 

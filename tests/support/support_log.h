@@ -29,8 +29,13 @@ const char *support_store_path(struct support_env *e, const char *part);
 struct varve_store *support_store_open(struct support_env *e,
                                        const struct varve_store_options *options);
 
+/* For a test that itself says what is tiered when, or counts. */
+#define SUPPORT_LOG_UNTIERED "segment.bytes=65536 local.retention.bytes=-1 flush.ms=-1"
+
 /* Makes the log with options as in "segment.bytes=65536 flush.ms=-1" (NULL: only those two) if it
- * is not there, and opens it. */
+ * is not there, and opens it. In the tiny run (tests/support/tiny.h) options not named have tiny
+ * values, and what is evicted at once, which is the default there, is tiered by each
+ * support_log_append. */
 struct varve_log *support_log_open(struct varve_store *store, const char *name, const char *config);
 
 /* Fills `value` and `key` and points *ret at them. Threads: any. */

@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "cold/dir.h"
 #include "record/builder.h"
+#include "tests/support/tiny.h"
 
 #define OBJECT_SIZE_MAX (256u * 1024 * 1024)
 
@@ -120,14 +121,14 @@ static void init_settings(struct support_tiering *r, struct support_env *e)
         .e = e,
         .log_name = "orders/0",
         .hot_options = {.durability = HOT_DURABILITY_OS,
-                        .segment_bytes = 16384,
+                        .segment_bytes = support_tiny() ? SUPPORT_TINY_SEGMENT_BYTES : 16384,
                         .segment_ms = -1,
                         .flush_ms = -1,
                         .index_interval_bytes = 1024},
         .policy = {.retention_ms = -1,
                    .retention_bytes = -1,
                    .local_retention_ms = -1,
-                   .local_retention_bytes = -1,
+                   .local_retention_bytes = support_tiny() ? 0 : -1,
                    .delete_delay_ms = 60000,
                    .block_bytes = 4096,
                    .compression_level = 1,

@@ -243,6 +243,7 @@ static void an_index_that_went_with_its_evicted_segment_is_no_warning(void **sta
     struct hot_segment *segment;
     struct hot_segment_info info;
     struct varve_error err;
+    options.segment_bytes = 65536;
     struct hot_set *set = support_hot_open(e, &options, NULL);
     assert_int_equal(support_hot_append(set, 100, 100, &err), 0);
     assert_int_equal(hot_set_seal(set, &err), 0);

@@ -442,6 +442,7 @@ static void an_index_of_a_cut_tail_that_cannot_be_replaced_goes(void **state)
     struct hot_set_options options = support_hot_options();
     struct hot_recovery recovery;
     struct varve_error err;
+    options.segment_bytes = 65536;
     struct hot_set *set = support_hot_open(e, &options, NULL);
     for (int i = 0; i < 20; i++)
         assert_int_equal(support_hot_append(set, 10, 200, &err), 0);

@@ -156,6 +156,7 @@ static void segments_roll_on_size_age_and_request(void **state)
     struct hot_range range;
     struct varve_error err;
     int64_t next;
+    options.segment_bytes = 65536;
     options.segment_ms = 1000;
     struct hot_set *set = support_hot_open(e, &options, NULL);
 
@@ -399,6 +400,7 @@ static void a_divergent_tail_is_moved_aside_whole(void **state)
     struct varve_error err;
     struct hot_range range;
     const char *aside = support_tmpdir_path(e->dir, "divergent/x");
+    options.segment_bytes = 65536;
     struct hot_set *set = support_hot_open(e, &options, NULL);
     for (int i = 0; i < 4; i++) {
         append_many(set, 5, 10, 100);
@@ -449,9 +451,10 @@ static void a_leftover_that_is_another_name_of_a_segment_is_not_cut(void **state
 }
 
 /* Five segments of 50 records each, the last one active. */
-static struct hot_set *open_five(struct support_env *e, const struct hot_set_options *options)
+static struct hot_set *open_five(struct support_env *e, struct hot_set_options *options)
 {
     struct varve_error err;
+    options->segment_bytes = 65536;
     struct hot_set *set = support_hot_open(e, options, NULL);
     for (int i = 0; i < 4; i++) {
         append_many(set, 5, 10, 100);
@@ -613,6 +616,7 @@ static void a_full_disk_refuses_appends_until_there_is_room(void **state)
     struct support_env *e = *state;
     struct hot_set_options options = support_hot_options();
     struct varve_error err;
+    options.segment_bytes = 65536;
     struct hot_set *set = support_hot_open(e, &options, NULL);
     append_many(set, 3, 10, 100);
     struct support_io_fault fault = {.call = SUPPORT_IO_PWRITEV,

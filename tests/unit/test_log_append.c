@@ -44,7 +44,7 @@ static void batches_of_every_codec_are_appended(void **state)
 {
     struct support_env *e = *state;
     struct varve_store *store = support_store_open(e, NULL);
-    struct varve_log *log = support_log_open(store, "a", NULL);
+    struct varve_log *log = support_log_open(store, "a", "segment.bytes=65536");
     struct varve_error err;
     int64_t base = -7, next = 0;
 
@@ -418,7 +418,7 @@ static void sync_makes_durable_what_os_mode_has_acknowledged(void **state)
 {
     struct support_env *e = *state;
     struct varve_store *store = support_store_open(e, NULL);
-    struct varve_log *log = support_log_open(store, "a", NULL);
+    struct varve_log *log = support_log_open(store, "a", SUPPORT_LOG_UNTIERED);
     struct varve_error err;
 
     support_log_append(log, 10, 5);

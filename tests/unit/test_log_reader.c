@@ -16,7 +16,9 @@
 #include "tests/support/file.h"
 #include "tests/support/support_log.h"
 
-#define CONFIG "segment.bytes=8192 cold.block.bytes=4096 index.interval.bytes=512 flush.ms=-1"
+#define CONFIG                                                                                     \
+    "segment.bytes=8192 cold.block.bytes=4096 index.interval.bytes=512 "                           \
+    "local.retention.bytes=-1 flush.ms=-1"
 
 static struct varve_reader *open_reader(struct varve_log *log, enum varve_from from, int64_t at)
 {

@@ -13,7 +13,9 @@
 #include "tests/support/file.h"
 #include "tests/support/support_log.h"
 
-#define CONFIG "segment.bytes=4096 cold.block.bytes=4096 index.interval.bytes=512 flush.ms=-1"
+#define CONFIG                                                                                     \
+    "segment.bytes=4096 cold.block.bytes=4096 index.interval.bytes=512 "                           \
+    "local.retention.bytes=-1 flush.ms=-1"
 #define SEGMENTS_MAX 200
 
 struct segments {

@@ -193,7 +193,7 @@ static void a_second_writer_is_told_who_holds_the_store(void **state)
     struct support_env *e = *state;
     struct varve_store_options options = support_store_options(e);
     struct varve_store *store = support_store_open(e, NULL), *beside = NULL;
-    struct varve_log *log = support_log_open(store, "a", NULL), *reading;
+    struct varve_log *log = support_log_open(store, "a", SUPPORT_LOG_UNTIERED), *reading;
     struct varve_error err;
     char who[32];
 
@@ -499,7 +499,7 @@ static void statistics_count_requests_and_bytes_by_tier(void **state)
 {
     struct support_env *e = *state;
     struct varve_store *store = support_store_open(e, NULL);
-    struct varve_log *log = support_log_open(store, "a", NULL);
+    struct varve_log *log = support_log_open(store, "a", SUPPORT_LOG_UNTIERED);
     struct varve_store_stats s;
 
     support_log_append(log, 100, 5);

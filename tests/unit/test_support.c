@@ -5,12 +5,17 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "tests/support/env.h"
 #include "tests/support/file.h"
+#include "tests/support/support_hot.h"
+#include "tests/support/support_log.h"
+#include "tests/support/support_tiering.h"
+#include "tests/support/tiny.h"
 
 static void a_replaced_file_leaves_its_steps_in_order(void **state)
 {
@@ -143,6 +148,64 @@ static void an_unexpected_error_line_is_found(void **state)
     assert_null(support_logger_unexpected(e->logger));
 }
 
+/* Makes a log as if the variable were `tiny`, appends 50 kB and tells how it lies. */
+static struct varve_log_info log_of_run(struct support_env *e, const char *tiny, const char *config)
+{
+    const char *before = getenv("VARVE_TEST_TINY");
+    char *kept = before ? strdup(before) : NULL;
+    struct varve_store *store;
+    struct varve_log *log;
+    struct varve_log_info info;
+
+    assert_int_equal(setenv("VARVE_TEST_TINY", tiny, 1), 0);
+    store = support_store_open(e, NULL);
+    log = support_log_open(store, tiny[0] ? "tiny" : "ordinary", config);
+    support_log_append(log, 100, 5);
+    assert_int_equal(support_log_read(log, 0), 500);
+    info = support_log_info(log);
+    varve_log_close(log);
+    varve_store_close(store);
+    if (kept)
+        setenv("VARVE_TEST_TINY", kept, 1);
+    else
+        unsetenv("VARVE_TEST_TINY");
+    free(kept);
+    return info;
+}
+
+static void a_tiny_run_makes_many_segments_and_evicts_them(void **state)
+{
+    struct varve_log_info ordinary = log_of_run(*state, "", NULL);
+    struct varve_log_info tiny = log_of_run(*state, "1", NULL);
+
+    assert_int_equal(ordinary.hot_segments, 1);
+    assert_int_equal(ordinary.cold_segments, 0);
+    assert_true(tiny.cold_segments > 10);
+    assert_int_equal(tiny.hot_start, tiny.cold_end);
+    assert_int_equal(tiny.hot_segments, 1); /* the active one */
+}
+
+static void in_a_tiny_run_what_a_test_has_chosen_stays(void **state)
+{
+    struct varve_log_info info = log_of_run(*state, "1", SUPPORT_LOG_UNTIERED);
+
+    assert_int_equal(info.hot_segments, 1);
+    assert_int_equal(info.cold_segments, 0);
+}
+
+/* `meson test --setup tiny` says so here, and ./check looks for it. */
+static void sets_and_tiering_of_this_run_are_as_it_says(void **state)
+{
+    struct support_tiering r;
+
+    support_tiering_init(&r, *state);
+    assert_int_equal(support_hot_options().segment_bytes, support_tiny() ? 4096 : 65536);
+    assert_int_equal(r.hot_options.segment_bytes, support_tiny() ? 4096 : 16384);
+    assert_int_equal(r.policy.local_retention_bytes, support_tiny() ? 0 : -1);
+    print_message("this run is %s\n", support_tiny() ? "tiny" : "ordinary");
+    support_tiering_deinit(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -153,6 +216,9 @@ int main(void)
         cmocka_unit_test(the_clock_moves_when_told),
         cmocka_unit_test(the_same_seed_gives_the_same_bytes),
         support_env_test(an_unexpected_error_line_is_found),
+        support_env_test(a_tiny_run_makes_many_segments_and_evicts_them),
+        support_env_test(in_a_tiny_run_what_a_test_has_chosen_stays),
+        support_env_test(sets_and_tiering_of_this_run_are_as_it_says),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -337,6 +337,7 @@ static void an_equal_tail_stays(void **state)
     struct hot_range range;
 
     support_tiering_init(&a, e);
+    a.policy.local_retention_bytes = -1;
     support_tiering_open_ok(&a);
     support_tiering_fill(&a, 2);
     support_tiering_run_ok(&a, true, false);

@@ -272,6 +272,7 @@ static void an_upload_whose_id_was_lost_does_not_dangle(void **state)
         support_logger_expect(((struct support_env *)*state)->logger, "tried again");
         support_tiering_init(&r, *state);
         r.remote = true;
+        r.hot_options.segment_bytes = 16384; /* above a part */
         support_tiering_open_ok(&r);
         while (r.bytes.size < 40000)
             assert_int_equal(support_tiering_append(&r, 3000, 7, true, NULL), 0);
@@ -338,6 +339,7 @@ static void how_an_object_goes_depends_on_its_size(void **state)
 
         support_tiering_init(&r, *state);
         r.remote = true;
+        r.hot_options.segment_bytes = 16384;
         r.threads = 2;
         support_tiering_open_ok(&r);
         while (r.bytes.size < cases[i].bytes)

@@ -485,6 +485,7 @@ static void eviction_goes_by_the_clock_of_the_append(void **state)
 
     support_tiering_init(&r, e);
     r.policy.local_retention_ms = 1000;
+    r.policy.local_retention_bytes = -1;
     support_tiering_open_ok(&r);
     /* records of long ago, appended now: a backfill stays for its time */
     while (r.events[TIERING_SEALED] == 0) {
@@ -510,14 +511,16 @@ static void eviction_by_bytes_keeps_at_least_that_much(void **state)
 {
     struct support_tiering r;
     struct hot_range range;
+    int64_t kept;
 
     support_tiering_init(&r, *state);
-    r.policy.local_retention_bytes = 40000;
+    r.policy.local_retention_bytes = kept = 5 * r.hot_options.segment_bytes / 2;
     support_tiering_open_ok(&r);
     support_tiering_fill(&r, 10);
     assert_int_equal(support_tiering_step(&r), 0);
     hot_set_range(r.hot, &range);
-    assert_true(range.bytes >= 40000 && range.bytes < 40000 + 16384);
+    assert_true((int64_t)range.bytes >= kept);
+    assert_true((int64_t)range.bytes < kept + r.hot_options.segment_bytes);
     support_tiering_check(&r);
     support_tiering_deinit(&r);
 }
@@ -614,6 +617,7 @@ static void a_damaged_object_is_replaced_from_the_hot_copy(void **state)
 
     support_tiering_init(&r, e);
     r.threads = 2;
+    r.policy.local_retention_bytes = -1;
     support_tiering_open_ok(&r);
     support_tiering_fill(&r, 3);
     support_tiering_run_ok(&r, false, false);
@@ -697,6 +701,7 @@ static int run_on_disk(struct support_env *e, struct shared_disk *d, int room, i
     int rc;
 
     support_tiering_init(&r, e);
+    r.policy.local_retention_bytes = -1;
     support_tiering_open_ok(&r);
     support_tiering_fill(&r, 6);
     *d = (struct shared_disk){.r = &r, .held = held};

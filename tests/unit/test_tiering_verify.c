@@ -76,6 +76,7 @@ static void begin(struct support_tiering *r, struct support_env *e, bool evict)
     struct tiering_run run = {.seal = true, .evict = evict};
 
     support_tiering_init(r, e);
+    r->policy.local_retention_bytes = -1;
     assert_int_equal(support_tiering_open(r, NULL), 0);
     support_tiering_fill(r, 4);
     assert_int_equal(tiering_log_run(r->t, &run, NULL), 0);
