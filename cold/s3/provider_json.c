@@ -12,26 +12,24 @@ int s3_provider_json_member(const char *text, size_t size, const char *name, cha
 {
     struct base_json value;
     struct base_buffer out;
-    bool ok;
 
     *ret = NULL;
     if (!base_json_find(text, size, name, &value) || value.kind != BASE_JSON_STRING)
         return 0;
     /* Room for all of it at once, so that growing leaves no copies behind. */
     base_buffer_init(&out);
-    (void)base_buffer_extend(&out, value.size + 1);
-    ok = base_json_string(&value, &out);
-    base_buffer_u8(&out, '\0');
-    if (ok && !out.failed && strlen((char *)out.data) == out.size - 1) {
-        *ret = (char *)out.data;
-        return 0;
+    if (!base_buffer_extend(&out, value.size + 1))
+        return base_fail(err, VARVE_E_NO_MEMORY, "read credentials: out of memory");
+    if (base_json_string(&value, &out)) {
+        base_buffer_u8(&out, '\0');
+        if (strlen((char *)out.data) == out.size - 1) {
+            *ret = (char *)out.data;
+            return 0;
+        }
     }
-    ok = out.failed;
-    if (out.data)
-        explicit_bzero(out.data, out.size);
+    explicit_bzero(out.data, out.capacity);
     base_buffer_deinit(&out);
-    return ok ? base_fail(err, VARVE_E_NO_MEMORY, "read credentials: out of memory")
-              : base_fail(err, VARVE_E_CORRUPT, "'%s' is no text", name);
+    return base_fail(err, VARVE_E_CORRUPT, "'%s' is no text", name);
 }
 
 /* A member that must be there. */

@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/thread.h"
 #include "cold/s3/credentials.h"
+#include "cold/s3/credentials_private.h"
 #include "tests/support/env.h"
 #include "tests/support/file.h"
 
@@ -593,6 +594,67 @@ static void a_program_prints_credentials(void **state)
                                    "status 3");
 }
 
+#define KEYS "\"AccessKeyId\": \"K\", \"SecretAccessKey\": \"SECRET\""
+
+static void a_grant_with_a_bad_member_is_refused_by_its_name(void **state)
+{
+    static const struct {
+        const char *text, *part;
+    } bad[] = {
+        {"[{" KEYS "}]", "not a JSON object"},
+        {"{" KEYS, "not a JSON object"},
+        {"{\"AccessKeyId\": 7, \"SecretAccessKey\": \"SECRET\"}", "no valid 'AccessKeyId'"},
+        {"{\"AccessKeyId\": \"\", \"SecretAccessKey\": \"SECRET\"}", "no valid 'AccessKeyId'"},
+        {"{\"AccessKeyId\": \"a\\u0000b\", \"SecretAccessKey\": \"SECRET\"}",
+         "'AccessKeyId' is no text"},
+        {"{\"AccessKeyId\": \"K\", \"SecretAccessKey\": \"SECRET\\u000a\"}",
+         "no valid 'SecretAccessKey'"},
+        {"{\"AccessKeyId\": \"K\", \"SecretAccessKey\": \"SECRET\\ud800\"}", "'SecretAccessKey'"},
+        {"{" KEYS ", \"Token\": \"SECRET\\u000d\\u000ahost: evil\"}", "no valid 'Token'"},
+        {"{" KEYS ", \"Token\": \"SECRET\\u0000\"}", "'Token' is no text"},
+        {"{" KEYS ", \"Expiration\": \"tomorrow\"}", "no valid 'Expiration'"},
+        {"{" KEYS ", \"Expiration\": \"\\u0000\"}", "'Expiration' is no text"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct s3_credentials c = {.expires_ms = 77};
+        struct varve_error err = {0};
+
+        assert_int_equal(s3_provider_json(bad[i].text, strlen(bad[i].text), "Token", &c, &err),
+                         VARVE_E_CORRUPT);
+        if (!strstr(err.msg, bad[i].part) || strstr(err.msg, "SECRET"))
+            fail_msg("%s: %s", bad[i].text, err.msg);
+        assert_true(c.expires_ms == 77);
+        assert_null(c.access_key);
+    }
+}
+
+static void in_a_grant_null_and_empty_stand_for_none(void **state)
+{
+    static const char *const good[] = {
+        "{" KEYS "}",
+        "{" KEYS ", \"Token\": null, \"Expiration\": null}",
+        "{" KEYS ", \"Token\": \"\", \"Expiration\": \"\"}",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        struct s3_credentials c = {0};
+        struct varve_error err = {0};
+
+        if (s3_provider_json(good[i], strlen(good[i]), "Token", &c, &err) != 0)
+            fail_msg("%s: %s", good[i], err.msg);
+        assert_string_equal(c.access_key, "K");
+        assert_string_equal(c.secret_key, "SECRET");
+        assert_null(c.session_token);
+        assert_true(c.expires_ms == INT64_MAX);
+        s3_credentials_clear(&c);
+    }
+}
+
+#undef KEYS
+
 /* --- Containers --- */
 
 #define KEYS_OF(key)                                                                               \
@@ -921,6 +983,8 @@ int main(void)
         chain_test(what_sts_refuses_is_told_and_what_may_pass_is_retriable),
         chain_test(a_web_identity_is_taken_from_its_file),
         chain_test(a_program_prints_credentials),
+        chain_test(a_grant_with_a_bad_member_is_refused_by_its_name),
+        chain_test(in_a_grant_null_and_empty_stand_for_none),
         chain_test(a_container_asks_its_endpoint),
         chain_test(a_full_uri_is_asked_in_clear_text_only_where_that_is_safe),
         chain_test(an_instance_asks_its_metadata),

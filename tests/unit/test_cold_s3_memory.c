@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "cold/s3/credentials_private.h"
 #include "cold/s3/endpoint.h"
 #include "cold/s3/reply.h"
 #include "cold/s3/sign.h"
@@ -134,6 +135,19 @@ static int use_other_replies(struct varve_error *err)
     return 0;
 }
 
+static int use_json_grant(struct varve_error *err)
+{
+    static const char grant[] = "{\"AccessKeyId\": \"A\", \"SecretAccessKey\": \"S\", \"Token\": "
+                                "\"T\", \"Expiration\": \"2026-01-02T04:04:05Z\"}";
+    struct s3_credentials c = {0};
+    int rc = s3_provider_json(grant, strlen(grant), "Token", &c, err);
+
+    if (rc < 0)
+        assert_null(c.access_key);
+    s3_credentials_clear(&c);
+    return rc;
+}
+
 static void fail_each(int (*use)(struct varve_error *err))
 {
     uint64_t nth = 0, count;
@@ -176,6 +190,12 @@ static void other_replies_survive_lack_of_memory(void **state)
     fail_each(use_other_replies);
 }
 
+static void grants_in_json_survive_lack_of_memory(void **state)
+{
+    (void)state;
+    fail_each(use_json_grant);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -183,6 +203,7 @@ int main(void)
         cmocka_unit_test(endpoints_survive_lack_of_memory),
         cmocka_unit_test(listings_survive_lack_of_memory),
         cmocka_unit_test(other_replies_survive_lack_of_memory),
+        cmocka_unit_test(grants_in_json_survive_lack_of_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

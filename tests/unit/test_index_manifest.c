@@ -489,6 +489,98 @@ static void a_repair_removes_pages_that_nothing_names(void **state)
     index_manifest_close(f.m);
 }
 
+static int first_branch_visit(void *arg, const struct index_ref *r, struct varve_error *err)
+{
+    struct index_ref *ret = arg;
+
+    (void)err;
+    if (r->level > 0 && ret->count == 0)
+        *ret = *r;
+    return 0;
+}
+
+/* Below a page of references that is gone nobody can say which files are named. */
+static void a_check_that_cannot_walk_the_whole_tree_removes_nothing(void **state)
+{
+    struct fixture f;
+    struct reports r = {0};
+    struct index_ref branch = {0};
+    char name[INDEX_PAGE_NAME_SIZE];
+    const char *path, *tmp;
+
+    for (int damaged = 0; damaged < 2; damaged++) {
+        fixture_start(&f, *state);
+        tmp = support_tmpdir_path(f.env->dir, "local/root.tmp");
+        support_file_write(tmp, "x", 1);
+        assert_int_equal(index_manifest_each_ref(f.m, first_branch_visit, &branch, NULL), 0);
+        assert_true(branch.level > 0);
+        index_page_name(&branch, name);
+        path = support_tmpdir_path(f.env->dir, "local/%s", name);
+        if (damaged)
+            support_file_flip(path, 100, 1);
+        else
+            assert_int_equal(unlink(path), 0);
+        assert_int_equal(index_manifest_check(f.m, true, report, &r, NULL), 0);
+        assert_int_equal(r.count, damaged);
+        assert_true(support_file_exists(leaf_path(&f, f.dir)));
+        assert_true(support_file_exists(tmp));
+        index_manifest_close(f.m);
+        assert_int_equal(base_tree_remove(f.env->env.io, f.dir, NULL), 0);
+        assert_int_equal(base_tree_remove(f.env->env.io, f.bucket.dir, NULL), 0);
+        branch = (struct index_ref){0};
+    }
+    assert_string_equal(r.first, name);
+}
+
+static void what_a_check_cannot_do_it_says(void **state)
+{
+    struct support_io_fault fault = {.nth = 1, .keep = true};
+    struct fixture f;
+    struct reports r = {0};
+    struct varve_error err = {0};
+    const char *path;
+
+    fixture_start(&f, *state);
+    /* A damaged page that cannot be removed is reported, and there is a warning of the rest. */
+    path = leaf_path(&f, f.dir);
+    support_file_flip(path, 200, 1);
+    fault.call = SUPPORT_IO_UNLINK;
+    fault.sys_errno = EACCES;
+    support_io_fail(f.env->io, &fault);
+    assert_int_equal(index_manifest_check(f.m, true, report, &r, &err), 0);
+    assert_int_equal(r.count, 1);
+    assert_true(support_file_exists(path));
+    assert_int_equal(support_logger_count(f.env->logger, BASE_LOG_WARNING, "cannot remove"), 1);
+    support_file_flip(path, 200, 1);
+    /* What is not damage ends the walk. */
+    fault.call = SUPPORT_IO_OPEN;
+    fault.path = strrchr(path, '/');
+    support_io_fail(f.env->io, &fault);
+    assert_int_equal(index_manifest_check(f.m, true, report, &r, &err), VARVE_E_DENIED);
+    assert_non_null(strstr(err.msg, "manifest of orders/0: check: open "));
+    assert_non_null(strstr(err.msg, fault.path));
+    fault.path = "/root";
+    support_io_fail(f.env->io, &fault);
+    assert_int_equal(index_manifest_check(f.m, true, report, &r, &err), VARVE_E_DENIED);
+    assert_non_null(strstr(err.msg, "manifest of orders/0: check: open "));
+    fault.call = SUPPORT_IO_LIST;
+    fault.path = NULL;
+    support_io_fail(f.env->io, &fault);
+    assert_int_equal(index_manifest_check(f.m, true, report, &r, &err), VARVE_E_DENIED);
+    assert_non_null(strstr(err.msg, "manifest of orders/0: check: list "));
+    support_io_fail(f.env->io, NULL);
+    assert_int_equal(r.count, 1);
+    /* A copy without a root has nothing to be compared with; what is loaded still counts. */
+    assert_int_equal(unlink(support_tmpdir_path(f.env->dir, "local/root")), 0);
+    assert_int_equal(index_manifest_check(f.m, false, report, &r, &err), 0);
+    assert_int_equal(r.count, 1);
+    index_manifest_close(f.m);
+    f.m = open_copy(&f, false, false);
+    assert_int_equal(index_manifest_check(f.m, true, report, &r, &err), 0);
+    assert_true(support_file_exists(path));
+    index_manifest_close(f.m);
+}
+
 static void deleting_removes_local_pages_that_lie_below(void **state)
 {
     struct fixture f;
@@ -649,6 +741,8 @@ int main(void)
         support_env_test(a_check_names_what_is_damaged_and_repairs_it),
         support_env_test(a_repaired_root_is_no_longer_loaded),
         support_env_test(a_repair_removes_pages_that_nothing_names),
+        support_env_test(a_check_that_cannot_walk_the_whole_tree_removes_nothing),
+        support_env_test(what_a_check_cannot_do_it_says),
         support_env_test(deleting_removes_local_pages_that_lie_below),
         support_env_test(pages_held_in_memory_are_bounded),
         support_env_test(threads_look_up_while_roots_are_installed),

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "log/config.h"
+#include "log/settings.h"
 #include "tests/support/data.h"
 #include "tests/support/support_log.h"
 
@@ -396,6 +397,87 @@ static void policy_and_hot_options_follow_the_configuration(void **state)
     assert_int_equal(hot.index_interval_bytes, 1024);
 }
 
+/* ---- settings of a store ---- */
+
+static void a_setting_that_cannot_be_is_refused_with_what_would_be_right(void **state)
+{
+    static const struct {
+        const char *name, *value, *part;
+    } bad[] = {
+        {"id", "1", "a store has no setting id that can be changed"},
+        {"lease.ms", "soon", "setting lease.ms=soon: not a time (500, 30s, 10m)"},
+        {"cache.bytes", "much", "setting cache.bytes=much: not a size (4096, 256MiB)"},
+        {"lease.ms", "499", "it can be from 500 to 3600000, or 0"},
+        {"lease.ms", "3600001", "it can be from 500 to 3600000, or 0"},
+        {"owner.check.ms", "99", "it can be from 100 to 86400000"},
+        {"upload.bytes.per.second", "65535", "it can be from 65536 to"},
+        {"cache.bytes", "-2", "it can be from -1 to"},
+    };
+    struct base_settings *file = base_settings_new();
+    struct log_settings s;
+
+    (void)state;
+    assert_non_null(file);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct varve_option option = {bad[i].name, bad[i].value};
+        struct varve_error err = {0};
+
+        support_fails(log_settings_set(file, &option, &err), &err, VARVE_E_INVALID, bad[i].part);
+        assert_null(base_settings_get(file, bad[i].name));
+        assert_int_equal(log_settings_known(bad[i].name), i > 0);
+    }
+    /* What varve has not written itself is damage, by the same bounds. */
+    for (size_t i = 1; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct varve_error err = {0};
+        char part[80];
+
+        s = (struct log_settings){.lease_ms = 77};
+        assert_int_equal(base_settings_set(file, bad[i].name, bad[i].value, NULL), 0);
+        snprintf(part, sizeof(part), "setting %s is \"%s\"", bad[i].name, bad[i].value);
+        support_fails(log_settings_read(file, &s, &err), &err, VARVE_E_CORRUPT, part);
+        base_settings_free(file);
+        file = base_settings_new();
+        assert_non_null(file);
+    }
+    base_settings_free(file);
+}
+
+static int second_setting(void *ctx, const char *name, const char *value, bool is_default)
+{
+    ++*(int *)ctx;
+    if (*(int *)ctx < 2)
+        return 0;
+    assert_string_equal(name, "lease.ms");
+    assert_string_equal(value, "1500");
+    assert_false(is_default);
+    return 9;
+}
+
+static void settings_are_kept_in_their_plain_form(void **state)
+{
+    static const struct varve_option good[] = {
+        {"cache.bytes", "1MiB"}, {"lease.ms", "1500ms"}, {"upload.bytes.per.second", "0"}};
+    struct base_settings *file = base_settings_new();
+    struct log_settings s;
+    struct varve_error err = {0};
+    int visited = 0;
+
+    (void)state;
+    assert_non_null(file);
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+        support_succeeds(log_settings_set(file, &good[i], &err), &err);
+    assert_string_equal(base_settings_get(file, "cache.bytes"), "1048576");
+    assert_string_equal(base_settings_get(file, "lease.ms"), "1500");
+    support_succeeds(log_settings_read(file, &s, &err), &err);
+    assert_int_equal(s.cache_bytes, 1048576);
+    assert_int_equal(s.lease_ms, 1500);
+    assert_int_equal(s.upload_bytes_per_second, 0);
+    assert_int_equal(s.owner_check_ms, 60000);
+    assert_int_equal(log_settings_each(&s, second_setting, &visited), 9);
+    assert_int_equal(visited, 2);
+    base_settings_free(file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -409,6 +491,8 @@ int main(void)
         cmocka_unit_test(only_what_differs_is_stored_and_it_comes_back),
         cmocka_unit_test(a_stored_text_is_read_with_care),
         cmocka_unit_test(policy_and_hot_options_follow_the_configuration),
+        cmocka_unit_test(a_setting_that_cannot_be_is_refused_with_what_would_be_right),
+        cmocka_unit_test(settings_are_kept_in_their_plain_form),
     };
 
     return cmocka_run_group_tests_name("log_config", tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /* The codecs: round trips, the framings of other encoders, broken input and decompression bombs. */
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -310,6 +311,55 @@ static void lz4_frames_have_independent_blocks_and_no_content_size(void **state)
     assert_int_equal(f->packed.data[4] & 0xe8, 0x60); /* version 1, independent, no content size */
 }
 
+static void what_no_codec_can_do_is_refused_before_it_is_tried(void **state)
+{
+    static const struct {
+        int codec, level;
+    } bad[] = {{VARVE_CODEC_NONE, 1},
+               {VARVE_CODEC_GZIP, 10},
+               {VARVE_CODEC_GZIP, -1},
+               {VARVE_CODEC_LZ4, 18},
+               {VARVE_CODEC_ZSTD, 23},
+               {VARVE_CODEC_ZSTD, -8},
+               {5, 0},
+               {-1, 0}};
+    struct fixture *f = *state;
+    struct varve_error err = {0};
+    char text[32];
+
+    base_buffer_clear(&f->packed);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_int_equal(record_codec_compress(f->codec, (enum varve_codec)bad[i].codec,
+                                               bad[i].level, "x", 1, &f->packed, &err),
+                         VARVE_E_INVALID);
+        snprintf(text, sizeof(text), "codec %d: no level %d", bad[i].codec, bad[i].level);
+        assert_string_equal(err.msg, text);
+    }
+    /* Nothing is read of what is too large to be a batch. */
+    assert_int_equal(record_codec_compress(f->codec, VARVE_CODEC_ZSTD, 0, "x",
+                                           (size_t)INT32_MAX + 1, &f->packed, &err),
+                     VARVE_E_TOO_LARGE);
+    assert_non_null(strstr(err.msg, "zstd: 2147483648 bytes to compress"));
+    assert_int_equal(f->packed.size, 0);
+    assert_int_equal(record_codec_decompress(f->codec, VARVE_CODEC_GZIP, "x", (size_t)INT32_MAX + 1,
+                                             SIZE_MAX, &f->plain, &err),
+                     VARVE_E_TOO_LARGE);
+    assert_non_null(strstr(err.msg, "2147483648 bytes to decompress"));
+    /* A caller that knows no bound is given the largest batch for one. */
+    for (int codec = VARVE_CODEC_NONE; codec <= VARVE_CODEC_ZSTD; codec++) {
+        pack(f, (enum varve_codec)codec, 0, "some text", 9);
+        assert_int_equal(unpack(f, (enum varve_codec)codec, SIZE_MAX, &err), 0);
+        assert_int_equal(f->plain.size, 9);
+        assert_memory_equal(f->plain.data, "some text", 9);
+    }
+    for (int codec = -1; codec <= 5; codec += 6) {
+        assert_int_equal(record_codec_decompress(f->codec, (enum varve_codec)codec, "x", 1, 100,
+                                                 &f->plain, &err),
+                         VARVE_E_UNSUPPORTED);
+        assert_non_null(strstr(err.msg, "is unknown"));
+    }
+}
+
 static void names_and_codecs_match(void **state)
 {
     enum varve_codec codec = VARVE_CODEC_LZ4;
@@ -344,6 +394,7 @@ int main(void)
         cmocka_unit_test(wrong_xerial_framing_is_refused),
         cmocka_unit_test(an_lz4_frame_that_fails_does_not_break_the_next),
         cmocka_unit_test(lz4_frames_have_independent_blocks_and_no_content_size),
+        cmocka_unit_test(what_no_codec_can_do_is_refused_before_it_is_tried),
         cmocka_unit_test(names_and_codecs_match),
     };
     return cmocka_run_group_tests_name("record codec", tests, setup, teardown);

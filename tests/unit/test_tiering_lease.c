@@ -1,5 +1,6 @@
 /* Leases: how long one may be relied on, what a lost reply means, and that a take-over waits. */
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +9,8 @@
 #include <cmocka.h>
 
 #include "base/error.h"
+#include "base/hash.h"
+#include "base/text.h"
 #include "tests/support/support_tiering.h"
 #include "tiering/lease.h"
 
@@ -164,6 +167,72 @@ static void the_golden_lease_is_read(void **state)
     assert_memory_equal(text, data, size);
     free(text);
     free(data);
+}
+
+static void put_lease(struct support_tiering *r, const struct base_id *store, void *text,
+                      size_t size)
+{
+    const struct cold_put how = {
+        .condition = COLD_ALWAYS, .has_crc32c = true, .crc32c = base_crc32c(0, text, size)};
+    struct iovec body = {.iov_base = text, .iov_len = size};
+    char id[BASE_ID_TEXT_SIZE], key[BASE_ID_TEXT_SIZE + 8];
+    struct cold_etag etag;
+    struct varve_error err = {0};
+
+    base_id_format(store, id);
+    snprintf(key, sizeof(key), "leases/%s", id);
+    if (cold_store_put(r->faulty.under, key, &body, 1, &how, &etag, &err) < 0)
+        fail_msg("%s", err.msg);
+}
+
+/* In the place of a lease lies something else: nobody takes it for one, and it says where. */
+static void what_lies_there_and_is_no_lease_is_damage(void **state)
+{
+    struct support_tiering r;
+    struct cold_lease lease = {.term = 7, .duration_ms = 1234, .place = "p", .process = "q"}, back;
+    char filler[COLD_LEASE_SIZE_MAX + 1];
+    struct cold_etag etag;
+    char *text;
+    size_t size;
+
+    begin(&r, *state);
+    memset(filler, 'x', sizeof(filler));
+    lease.store = lease.holder = lease.write = base_id_new(&r.e->random.seam);
+    assert_int_equal(cold_lease_encode(&lease, &text, &size, NULL), 0);
+    for (int i = 0; i < 4; i++) {
+        static const char *const parts[] = {"above 4096 bytes", "it is another store's",
+                                            "a field is missing or wrong", NULL};
+        struct varve_error err = {0};
+
+        if (i == 0)
+            put_lease(&r, &r.store_id, filler, sizeof(filler));
+        else if (i == 1)
+            put_lease(&r, &r.store_id, text, size);
+        else if (i == 2) { /* a text that is too long for its field */
+            struct base_settings *s;
+            char *longer;
+            size_t longer_size;
+
+            assert_int_equal(base_settings_decode(text, size, "varve-lease", 1, &s, NULL), 0);
+            filler[COLD_LEASE_TEXT_SIZE] = '\0';
+            assert_int_equal(base_settings_set(s, "place", filler, NULL), 0);
+            assert_int_equal(base_settings_encode(s, "varve-lease", 1, &longer, &longer_size, NULL),
+                             0);
+            put_lease(&r, &r.store_id, longer, longer_size);
+            base_settings_free(s);
+            free(longer);
+        } else
+            put_lease(&r, &r.store_id, text, size / 2);
+        back = (struct cold_lease){.term = 99};
+        assert_int_equal(cold_lease_read(r.faulty.under, &r.store_id, &back, &etag, &err),
+                         VARVE_E_CORRUPT);
+        assert_non_null(strstr(err.msg, "lease leases/"));
+        if (parts[i] && !strstr(err.msg, parts[i]))
+            fail_msg("%s", err.msg);
+        assert_int_equal(back.term, 99);
+    }
+    free(text);
+    support_tiering_deinit(&r);
 }
 
 /* ---- holding one ---- */
@@ -643,6 +712,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         support_env_test(a_lease_is_read_as_it_was_written),
         cmocka_unit_test(the_golden_lease_is_read),
+        support_env_test(what_lies_there_and_is_no_lease_is_damage),
         support_env_test(a_lease_counts_from_before_the_request_that_confirmed_it),
         support_env_test(a_renewal_that_fails_leaves_what_was_confirmed),
         support_env_test(lost_replies_are_no_defeat),

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -246,6 +247,16 @@ static void what_is_no_record_is_refused_with_the_reason(void **state)
         {"{\"value\":\"\\ud800\"}", "key and value must be strings or null"},
         {"{\"value\":\"a\",\"timestamp\":\"b\"}", "timestamp must be a whole number of ms"},
         {"{\"value\":\"a\",\"timestamp\":1.5}", "timestamp must be a whole number of ms"},
+        {"{\"value\":\"a\",\"timestamp\":-2}", "timestamp must be a whole number of ms"},
+        {"{\"value\":\"a\",\"timestamp\":123456789012345678901234}",
+         "timestamp must be a whole number of ms"},
+        {"{\"value\":\"a\",\"key\":[]}", "key and value must be strings or null"},
+        {"{\"value\":\"a\",\"headers\":[{\"name\":null}]}",
+         "a header must be an object with a name"},
+        {"{\"value\":\"a\",\"headers\":[{\"name\":7}]}", "key and value must be strings or null"},
+        {"{\"value\":\"a\",\"headers\":[{\"name\":\"b\",\"value\":7}]}",
+         "key and value must be strings or null"},
+        {"{\"value\":\"a\",\"headers\":[{\"name\":\"b\",\"value_base64\":\"!\"}]}", "bad base64"},
         {"{\"value_base64\":\"a\"}", "bad base64"},
         {"{\"value\":\"a\",\"headers\":1}", "headers must be an array"},
         {"{\"value\":\"a\",\"headers\":[1]}", "a header must be an object with a name"},
@@ -266,6 +277,31 @@ static void what_is_no_record_is_refused_with_the_reason(void **state)
     tools_record_json_deinit(&r);
 }
 
+static void headers_without_end_are_refused(void **state)
+{
+    static const char one[] = "{\"name\":\"n\"},";
+    size_t count = TOOLS_RECORD_HEADERS_MAX + 1, size = 0;
+    char *text = malloc(count * sizeof(one) + 64);
+    struct tools_record_json r = {0};
+    struct varve_record record;
+    const char *why = NULL;
+
+    (void)state;
+    assert_non_null(text);
+    size = (size_t)sprintf(text, "{\"value\":\"a\",\"headers\":[");
+    for (size_t i = 0; i < count; i++, size += sizeof(one) - 1)
+        memcpy(text + size, one, sizeof(one) - 1);
+    memcpy(text + size - 1, "]}", 2);
+    assert_false(tools_record_json_parse(&r, text, size + 1, &record, &why));
+    assert_string_equal(why, "too many headers");
+    /* One less will do. */
+    memcpy(text + size - sizeof(one), "]}", 2);
+    assert_true(tools_record_json_parse(&r, text, size - sizeof(one) + 2, &record, &why));
+    assert_int_equal(record.header_count, TOOLS_RECORD_HEADERS_MAX);
+    tools_record_json_deinit(&r);
+    free(text);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -277,6 +313,7 @@ int main(void)
         cmocka_unit_test(utf8_is_strict),
         cmocka_unit_test(records_come_back_from_json_as_they_were),
         cmocka_unit_test(what_is_no_record_is_refused_with_the_reason),
+        cmocka_unit_test(headers_without_end_are_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
