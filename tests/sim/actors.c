@@ -557,12 +557,7 @@ static void act_operator(struct sim_world *w, const struct sim_process *busy)
         sim_bury(w);
         sim_trace_line(&w->trace, "  and its disk is lost");
         sim_disk_wipe(p->machine->disk);
-        p->machine->fresh = true;
-        p->machine->epoch = 0;
-        p->machine->displaced = false;
-        p->machine->has_id = false;
-        sim_view_cut(&p->machine->view, 0);
-        p->machine->synced = p->machine->trimmed = 0;
+        sim_model_wiped(p->machine);
         w->processes[p->machine->index].wants = true;
         break;
     case 7:

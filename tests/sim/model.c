@@ -111,6 +111,32 @@ static struct sim_machine *machine_of(struct sim_world *w, const struct base_id 
     return NULL;
 }
 
+/* What that store appended; NULL: nobody knows it. */
+static const struct sim_view *view_of(struct sim_world *w, const struct base_id *store)
+{
+    struct sim_machine *m = machine_of(w, store);
+
+    for (unsigned i = 0; !m && i < 2; i++)
+        if (w->machines[i].has_lost && base_id_equal(&w->machines[i].lost_id, store))
+            return &w->machines[i].lost;
+    return m ? &m->view : NULL;
+}
+
+void sim_model_wiped(struct sim_machine *m)
+{
+    if (m->has_id) {
+        m->has_lost = true;
+        m->lost_id = m->store_id;
+        sim_view_copy(&m->lost, &m->view, m->view.end);
+    }
+    m->fresh = true;
+    m->epoch = 0;
+    m->displaced = false;
+    m->has_id = false;
+    sim_view_cut(&m->view, 0);
+    m->synced = m->trimmed = 0;
+}
+
 /* ---- what a root names ---- */
 
 static void page_each(struct sim_world *w, const struct index_root *root,
@@ -194,13 +220,13 @@ bool sim_root_names(struct sim_world *w, const struct index_root *root,
 }
 
 /* The largest timestamp of what the owner appended there, and of nothing else. */
-static void check_entry_time(struct sim_world *w, const struct sim_machine *m,
+static void check_entry_time(struct sim_world *w, const struct sim_view *v,
                              const struct index_entry *e)
 {
     int64_t max = INT64_MIN;
 
     for (int64_t o = e->base_offset; o < e->end_offset; o++) {
-        uint32_t serial = m && o < m->view.end ? m->view.serials[o] : 0;
+        uint32_t serial = v && o < v->end ? v->serials[o] : 0;
 
         if (serial == 0)
             return;
@@ -239,19 +265,19 @@ static void check_entry(void *arg, const struct index_entry *e, const struct ind
     else if (size != e->object_size || base_crc32c(0, data, size) != e->object_crc32c)
         sim_fail(w, "I2: %s is not what the root says", key);
     free(key);
-    check_entry_time(w, machine_of(w, &c->root->owner), e);
+    check_entry_time(w, view_of(w, &c->root->owner), e);
 }
 
 static void commit_range(struct sim_world *w, const struct index_root *root)
 {
-    struct sim_machine *m = machine_of(w, &root->owner);
+    const struct sim_view *v = view_of(w, &root->owner);
     struct sim_view *g = &w->committed;
     struct commit c = {w, root, g->end};
 
     sim_root_each(w, root, check_entry, &c);
     while (g->end < root->end_offset) {
         int64_t o = g->end;
-        uint32_t serial = m && o < m->view.end ? m->view.serials[o] : 0;
+        uint32_t serial = v && o < v->end ? v->serials[o] : 0;
 
         if (serial == 0 && o >= root->start_offset)
             sim_fail(w, "I2: the root commits offset %" PRId64 ", which nobody appended", o);

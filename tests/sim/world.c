@@ -378,6 +378,7 @@ void sim_world_deinit(struct sim_world *w)
     for (unsigned i = 0; i < 2; i++) {
         sim_disk_free(w->machines[i].disk);
         free(w->machines[i].view.serials);
+        free(w->machines[i].lost.serials);
     }
     sim_disk_free(w->nothing);
     sim_bucket_free(w->bucket);

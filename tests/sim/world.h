@@ -71,6 +71,10 @@ struct sim_machine {
     bool has_id;
     /* The model of its local log. */
     struct sim_view view;
+    /* The same of the disk that it lost last: a root that it had sent may still arrive. */
+    struct base_id lost_id;
+    bool has_lost;
+    struct sim_view lost;
     int64_t synced;   /* below it nothing may be lost to a power cut */
     int64_t trimmed;  /* by an acknowledged trim */
     bool shaken;      /* what was not synced may be gone: power, or a failed fsync */
@@ -195,6 +199,8 @@ void sim_model_unlink(void *ctx, struct sim_caller *c, const char *path, const v
                       int64_t size);
 /* A log was opened for writing. */
 void sim_model_opened(struct sim_process *p);
+/* Its disk is lost, and with it the store. */
+void sim_model_wiped(struct sim_machine *m);
 /* Is this record what lies at its offset, for this process? */
 bool sim_model_record(struct sim_process *p, const struct varve_record *record);
 
