@@ -14,7 +14,8 @@ import coldtier
 from varvetest import *
 
 KILLS = int(os.environ.get("VARVE_KILLS", "25"))
-OPTIONS = ["-o", "segment.bytes=64KiB", "-o", "local.retention.bytes=128KiB"]
+# The tiny run has smaller ones.
+OPTIONS = [] if TINY else ["-o", "segment.bytes=64KiB", "-o", "local.retention.bytes=128KiB"]
 
 
 def line(i):
