@@ -233,7 +233,7 @@ static struct sender *sender_current(struct engine *e)
         return NULL;
     s->size = 0;
     s->crc32c = 0;
-    s->kept = false;
+    s->kept = s->has_tail = false;
     s->with_count = 0;
     e->current = s;
     return s;
@@ -315,12 +315,16 @@ static int upload_error(struct engine *e, struct tiering_upload *u, struct varve
     return rc;
 }
 
-/* The store has just these bytes as this part (I9: by length and checksum). */
+/*
+ * The store has just these bytes as this part (I9: by length and checksum). Of the tail neither
+ * says it: the index holds its own CRC32C, and bytes with theirs behind them all have the same one.
+ * It differs when n has moved by a trim since, and with it the chain.
+ */
 static bool part_is_kept(const struct tiering_upload *u, unsigned number, const struct sender *s)
 {
     const struct tiering_journal_part *kept = number <= u->kept_count ? &u->kept[number - 1] : NULL;
 
-    return kept && kept->part.number == number && kept->part.size == s->size &&
+    return kept && !s->has_tail && kept->part.number == number && kept->part.size == s->size &&
            kept->crc32c == s->crc32c;
 }
 
@@ -426,6 +430,7 @@ int tiering_send_add(struct passage *p, const void *data, size_t size, uint32_t 
         if (part > size)
             part = size;
         memcpy(s->buf + s->size, from, part);
+        s->has_tail = s->has_tail || p->in_tail;
         s->crc32c = base_crc32c_combine(s->crc32c,
                                         part == whole ? crc32c : base_crc32c(0, from, part), part);
         s->size += part;

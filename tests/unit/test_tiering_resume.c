@@ -4,6 +4,7 @@
  */
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,7 @@
 #include "base/error.h"
 #include "tests/support/file.h"
 #include "tests/support/support_tiering.h"
+#include "tiering/verify.h"
 
 static void collect_ok(struct support_tiering *r, unsigned uploads)
 {
@@ -233,6 +235,97 @@ static void a_trim_beyond_an_interrupted_upload_ends_it(void **state)
     support_tiering_deinit(&r);
 }
 
+/* The store is gone when this object's parts are there and it is to be made of them. */
+struct gone_at_end {
+    char key[32]; /* a part of it */
+    bool parts, over;
+};
+
+static int before_completing(void *ctx, enum cold_op op, const char *key, bool after)
+{
+    struct gone_at_end *g = ctx;
+
+    (void)after;
+    if (key && strstr(key, g->key)) {
+        g->over = g->over || (g->parts && op == COLD_OP_UPLOAD);
+        g->parts = g->parts || op == COLD_OP_PART;
+    }
+    return g->over ? VARVE_E_STORE : 0;
+}
+
+static void pass_over(void *ctx, const struct tiering_finding *finding)
+{
+    (void)ctx;
+    (void)finding;
+}
+
+/* The objects say of themselves what the root says of them. */
+static void verify_ok(struct support_tiering *r)
+{
+    struct tiering_verify v = {
+        .log_name = r->log_name,
+        .hot = r->hot,
+        .manifest = r->manifest,
+        .segments = r->store,
+        .meta = r->store,
+        .tiering = r->t,
+        .manifest_dir = support_tmpdir_path(r->e->dir, "local/manifest"),
+        .caches = {r->blocks, r->tables},
+        .deep = true,
+        .found = pass_over,
+    };
+
+    assert_int_equal(tiering_verify_run(&r->e->env, &v, NULL), 0);
+    assert_int_equal(v.problems, 0);
+}
+
+/*
+ * All of its parts were stored, behind another segment. A trim of that one begins the chain anew:
+ * the part that holds the index whole has the size and the CRC32C that it had, and another chain
+ * hash in it. `extra` bytes move the index to and fro between parts.
+ */
+static void go_on_behind_a_trim(struct support_env *e, size_t extra)
+{
+    struct gone_at_end gone = {.parts = false};
+    struct tiering_run run = {.seal = true};
+    struct support_tiering r;
+    int64_t base;
+
+    support_logger_expect(e->logger, "tried again");
+    support_tiering_init(&r, e);
+    r.remote = true;
+    r.hot_options.segment_bytes = 64 * 1024;
+    support_tiering_open_ok(&r);
+    while (r.bytes.size < 40000)
+        assert_int_equal(support_tiering_append(&r, 3000, 7, true, NULL), 0);
+    base = r.end;
+    assert_int_equal(hot_set_seal(r.hot, NULL), 0);
+    while (r.bytes.size < 80000)
+        assert_int_equal(support_tiering_append(&r, 3000, 7, true, NULL), 0);
+    assert_int_equal(support_tiering_append(&r, 100 + extra, 7, true, NULL), 0);
+    snprintf(gone.key, sizeof(gone.key), "/%020lld-", (long long)base);
+    r.faulty.fault = before_completing;
+    r.faulty.ctx = &gone;
+    assert_int_equal(tiering_log_run(r.t, &run, NULL), VARVE_E_STORE);
+    assert_true(gone.over);
+    killed_and_opened(&r);
+    assert_int_equal(tiering_log_trim(r.t, base, NULL), 0);
+    support_tiering_run_ok(&r, true, false);
+    assert_int_equal(support_logger_count(e->logger, -1, "where it was interrupted"), 1);
+    assert_true(requests(&r, COLD_OP_PART) >= 1); /* those that hold the index, and no others */
+    assert_true(requests(&r, COLD_OP_PART) <= 2);
+    collect_ok(&r, 0);
+    verify_ok(&r);
+    support_tiering_remove(&r);
+    support_logger_clear(e->logger);
+}
+
+static void an_upload_that_goes_on_behind_a_trim_has_the_new_chain(void **state)
+{
+    for (size_t extra = 0; extra < SUPPORT_TIERING_PART_BYTES; extra += 500)
+        go_on_behind_a_trim(*state, extra);
+}
+
 static void a_deleted_log_leaves_no_upload(void **state)
 {
     struct gone g = {.parts = 3};
@@ -364,6 +457,7 @@ int main(void)
         support_env_test(without_its_journal_an_upload_is_begun_again_and_collected),
         support_env_test(a_collection_ends_what_is_left_over_without_a_listing),
         support_env_test(a_trim_beyond_an_interrupted_upload_ends_it),
+        support_env_test(an_upload_that_goes_on_behind_a_trim_has_the_new_chain),
         support_env_test(a_deleted_log_leaves_no_upload),
         support_env_test(an_upload_whose_id_was_lost_does_not_dangle),
         support_env_test(a_store_that_is_away_gets_no_more_to_forget),
