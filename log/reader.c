@@ -251,9 +251,13 @@ static int hot_step(struct varve_reader *r, const void **ret_data, struct record
         return VARVE_E_OUT_OF_RANGE;
     }
     if (rc == VARVE_E_CORRUPT || rc == VARVE_E_IO) {
+        uint64_t before = log_generation(r->log);
         if (index_manifest_find_offset(r->log->manifest, r->offset, &entry, NULL) < 0) {
             r->place = READER_NOWHERE; /* the next call reads it again, and not what it has */
-            return rc;                 /* the only copy */
+            /* Trimmed since, perhaps, and with it what the old root names (I5): look again. */
+            if (log_refresh(r->log, true, NULL) == 0 && log_generation(r->log) != before)
+                return VARVE_E_OUT_OF_RANGE;
+            return rc; /* the only copy */
         }
         base_log(&r->log->store->env.logger, BASE_LOG_WARNING,
                  "log %s: local copy of offsets %" PRId64 "..%" PRId64

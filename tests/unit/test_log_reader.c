@@ -8,10 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/thread.h"
+#include "index/fold.h"
 #include "tests/support/data.h"
 #include "tests/support/file.h"
 #include "tests/support/support_log.h"
@@ -500,6 +502,48 @@ static void a_reader_with_an_old_root_is_not_told_of_damage(void **state)
     tiered_close(&t);
 }
 
+/* Of the read-only store beside, whose local files lack what a trim, which it has not seen, has
+ * taken from the cold tier together with the page that named it. */
+static void a_hole_in_what_was_trimmed_is_no_damage_with_an_old_root(void **state)
+{
+    static const struct index_fold fold = {2, 2, 2};
+    struct support_env *e = *state;
+    struct varve_store_options options = support_store_options(e);
+    struct varve_store *beside = NULL;
+    struct varve_record record;
+    struct varve_error err;
+
+    e->env.fold = &fold;
+    struct varve_store *store = support_store_open(e, NULL);
+    struct varve_log *log = support_log_open(store, "a", CONFIG);
+    for (int i = 0; i < 8; i++) {
+        support_log_append(log, 10, 5);
+        support_log_tier(log, true, false);
+    }
+    int64_t end = support_log_append(log, 10, 5);
+    assert_int_equal(unlink(support_store_path(e, "logs/a/@/00000000000000000050.log")), 0);
+    options.read_only = true;
+    options.readahead_bytes = -1;
+    options.cache_bytes = -1;
+    support_succeeds(
+        log_store_open_env(&e->env, support_store_path(e, NULL), &options, &beside, &err), &err);
+    struct varve_log *old = support_log_open(beside, "a", NULL);
+    struct varve_reader *reader = open_reader(old, VARVE_FROM_START, 0);
+    expect(reader, 0, 3);
+    support_succeeds(varve_log_trim(log, 300, &err), &err);
+    support_clock_advance_ms(&e->clock, 120000);
+    support_log_tier(log, false, false);
+    expect(reader, 3, 47);
+    support_succeeds(varve_reader_next(reader, 0, &record, &err), &err);
+    assert_int_equal(record.offset, 300);
+    expect(reader, 301, (int)(end - 301));
+    varve_reader_close(reader);
+    varve_log_close(old);
+    varve_store_close(beside);
+    varve_log_close(log);
+    varve_store_close(store);
+}
+
 /* It attaches the bucket, its root is old, the object is gone, and nobody can say why. */
 static void a_missing_object_is_no_damage_while_the_root_cannot_be_read(void **state)
 {
@@ -671,6 +715,7 @@ int main(void)
         support_env_test(while_the_cold_tier_is_away_reading_fails_retriably),
         support_env_test(a_missing_object_is_corrupt_and_never_skipped),
         support_env_test(a_reader_with_an_old_root_is_not_told_of_damage),
+        support_env_test(a_hole_in_what_was_trimmed_is_no_damage_with_an_old_root),
         support_env_test(a_missing_object_is_no_damage_while_the_root_cannot_be_read),
         support_env_test(a_damaged_local_copy_is_passed_over),
         support_env_test(a_damaged_local_copy_is_no_damage_while_the_cold_one_cannot_be_read),
