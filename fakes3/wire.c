@@ -42,11 +42,13 @@ struct fakes3_wire {
     struct pace read_pace, write_pace;
 };
 
-/* How much may go now. */
+/* How much may go now: all, or what one look at the clock lets through, or nothing. Never crumbs,
+ * which would keep the processor busy instead of the wire. */
 static size_t pace_room(struct pace *pace, size_t size)
 {
     int64_t now = base_clock_system.mono_ns(base_clock_system.ctx);
     double most = (double)pace->rate * PACE_AHEAD_MS / 1000 + 1;
+    double least = (double)pace->rate * PACE_MS / 1000;
 
     if (!pace->rate)
         return size;
@@ -54,7 +56,9 @@ static size_t pace_room(struct pace *pace, size_t size)
     pace->filled_ns = now;
     if (pace->tokens > most)
         pace->tokens = most;
-    return pace->tokens < (double)size ? (size_t)pace->tokens : size;
+    if (pace->tokens >= (double)size)
+        return size;
+    return pace->tokens < least ? 0 : (size_t)pace->tokens;
 }
 
 static void pace_take(struct pace *pace, size_t size)
