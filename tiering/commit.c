@@ -11,6 +11,12 @@
 #include "base/error.h"
 #include "tiering/state.h"
 
+/* Whether the engine is done with it: commits come while other uploads are still being sent. */
+static bool upload_is_over(const struct tiering_upload *u)
+{
+    return atomic_load_explicit(&u->over, memory_order_acquire);
+}
+
 bool tiering_upload_follows(const struct tiering_upload *u, int64_t n,
                             const uint8_t chain[BASE_SHA256_SIZE])
 {
@@ -37,7 +43,8 @@ static int uploads_add(struct tiering_log *t, struct index_edit *edit,
 
         if (u->entry.end_offset <= n) /* I1: trimmed meanwhile; discarded, not committed */
             continue;
-        if (!u->stored || !tiering_upload_follows(u, n, chain)) /* I4: nothing is skipped */
+        /* I4: nothing is skipped */
+        if (!upload_is_over(u) || !u->stored || !tiering_upload_follows(u, n, chain))
             break;
         rc = index_edit_add(edit, &u->entry, err);
         if (rc < 0)
@@ -106,7 +113,7 @@ static void table_settle(struct tiering_log *t, const struct index_root *root)
     while (*at) {
         struct tiering_upload *u = *at;
 
-        if (!upload_is_dead(u, root)) {
+        if (!upload_is_over(u) || !upload_is_dead(u, root)) {
             at = &u->next;
             continue;
         }

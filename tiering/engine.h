@@ -52,6 +52,7 @@ struct engine {
     size_t block_bytes;
     size_t part_bytes;
     bool if_absent;
+    bool commits_between; /* a batch commits what is stored while it sends more */
     struct slot slots[UPLOAD_SLOTS_MAX];
     unsigned slot_count;
     unsigned slot_head; /* next to fill */

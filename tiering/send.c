@@ -191,9 +191,10 @@ void tiering_send_run(struct base_job *job)
         u->parts[s->part_number - 1] = part;
     else
         u->stored = true;
-    if (u->parts_dispatched && u->sending == 1)
+    if (u->parted && u->dispatched && u->sending == 1)
         upload_end_locked(e, u);
-    u->sending--;
+    if (--u->sending == 0 && u->dispatched)
+        atomic_store_explicit(&u->over, true, memory_order_release); /* u may be gone from here */
     for (unsigned i = 0; i < s->with_count; i++)
         s->with[i]->busy = false;
     s->busy = false;
@@ -259,8 +260,10 @@ void tiering_send_drop(struct engine *e)
     e->current = NULL;
 }
 
+/* `last`: no request of this upload follows. Told together with the request, since one that ends
+ * meanwhile must not take itself for the last. */
 static void sender_start(struct engine *e, struct sender *s, struct tiering_upload *u,
-                         unsigned part_number)
+                         unsigned part_number, bool last)
 {
     s->upload = u;
     s->part_number = part_number;
@@ -268,6 +271,7 @@ static void sender_start(struct engine *e, struct sender *s, struct tiering_uplo
     base_mutex_lock(&e->lock);
     s->busy = true;
     u->sending++;
+    u->dispatched = last;
     base_mutex_unlock(&e->lock);
     base_pool_submit(e->send_pool, &s->job);
 }
@@ -286,7 +290,7 @@ void tiering_send_object(struct engine *e, struct tiering_upload *u)
     }
     e->held_count = 0;
     e->current = NULL;
-    sender_start(e, first, u, 0);
+    sender_start(e, first, u, 0, true);
 }
 
 int tiering_send_wait(struct engine *e, struct tiering_upload *u, struct varve_error *err)
@@ -344,15 +348,13 @@ static int part_start(struct engine *e, struct tiering_upload *u, struct sender 
         } else
             rc = base_fail(err, VARVE_E_NO_MEMORY, "upload %s: out of memory", u->key);
     }
-    if (rc == 0) {
+    if (rc == 0)
         u->part_count++;
-        u->parts_dispatched = last;
-    }
     base_mutex_unlock(&e->lock);
     if (rc < 0)
         return rc;
     s->kept = part_is_kept(u, u->part_count, s);
-    sender_start(e, s, u, u->part_count);
+    sender_start(e, s, u, u->part_count, last);
     return 0;
 }
 

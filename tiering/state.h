@@ -11,7 +11,8 @@
 #include "tiering/tiering.h"
 
 #define TIERING_COMMIT_SEGMENTS_MAX 64            /* committed in one root write at most */
-#define TIERING_COMMIT_NS INT64_C(2000000000)     /* a batch takes no new segment after this */
+#define TIERING_COMMIT_NS INT64_C(2000000000)     /* of uploading between two root writes */
+#define TIERING_BATCH_NS INT64_C(16000000000)     /* a batch takes no new segment after this */
 #define TIERING_DELETE_KEYS_MAX 1000              /* in one delete request */
 #define TIERING_RATE_STEP_BYTES (64 * 1024)       /* pacing takes bytes in such steps */
 #define TIERING_BACKOFF_MIN_MS 100                /* decorrelated jitter between these (I4) */
@@ -30,12 +31,13 @@ struct tiering_upload {
     char *key;
     struct index_entry entry; /* whole once its body is complete */
     /* The sending; under the engine's lock while it runs. */
-    bool stored; /* the store has confirmed it (I2) */
-    bool failed; /* given up; leaves the table */
-    bool parted; /* a multipart upload was begun */
-    bool
-        parts_dispatched; /* engine: no part follows; the last one to finish completes the object */
-    unsigned sending;     /* requests under way */
+    bool stored;      /* the store has confirmed it (I2) */
+    bool failed;      /* given up; leaves the table */
+    bool parted;      /* a multipart upload was begun */
+    bool dispatched;  /* engine: no request follows; the last part to finish completes the object */
+    unsigned sending; /* requests under way */
+    atomic_bool
+        over; /* release: the engine is done with it, so that a commit may look at the above */
     struct tiering_journal_entry *journal; /* of a multipart upload; NULL: it is in none */
     struct tiering_journal_part *kept;     /* parts that the store holds of an earlier life */
     unsigned kept_count;

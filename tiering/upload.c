@@ -31,7 +31,7 @@
 #define MIB (1024 * 1024)
 #define UPLOAD_WINDOW_BYTES (4 * MIB)         /* of raw blocks: fewer slots for larger blocks */
 #define UPLOAD_PART_BYTES (5 * MIB)           /* of a sender's buffer, unless a store wants more */
-#define UPLOAD_REMOTE_PART_BYTES (8 * MIB)    /* likewise, where requests travel */
+#define UPLOAD_REMOTE_PART_BYTES (6 * MIB)    /* likewise, where requests travel */
 #define UPLOAD_REMOTE_PUT_BYTES (16 * MIB)    /* objects up to this go by one put */
 #define UPLOAD_REMOTE_BYTES (48 * MIB)        /* of buffers of one log's upload */
 #define UPLOAD_PRIORITY 100                   /* in the pool: after all reading */
@@ -353,7 +353,7 @@ static void upload_give_up(struct engine *e, struct tiering_upload *u,
 {
     tiering_send_drop(e);
     (void)tiering_send_wait(e, u, NULL);
-    if (u->parted && !u->parts_dispatched)
+    if (u->parted && !u->dispatched)
         tiering_send_abandon(e, u, why);
     base_mutex_lock(&e->lock);
     u->failed = true;
@@ -503,6 +503,7 @@ static int engine_new(struct tiering_log *t, struct engine **ret, struct varve_e
     e->block_bytes = e->policy.block_bytes < UPLOAD_BLOCK_BYTES_MIN ? UPLOAD_BLOCK_BYTES_MIN
                                                                     : (size_t)e->policy.block_bytes;
     e->if_absent = caps.conditional_put;
+    e->commits_between = !caps.local; /* where both tiers may share a full disk: by upload_due */
     e->slot_count = threads == 0 ? 1 : 2 * threads;
     if (e->slot_count > UPLOAD_WINDOW_BYTES / e->block_bytes)
         e->slot_count = (unsigned)(UPLOAD_WINDOW_BYTES / e->block_bytes);
@@ -921,23 +922,37 @@ static int upload_one_of_batch(struct engine **e, struct tiering_log *t, int64_t
     return rc;
 }
 
+/*
+ * A wire stays full while senders have something to send, so what is stored of a batch to a store
+ * that is not local is committed in between, by this thread, while they go on. The batch ends all
+ * the same from time to time, for eviction, retention and collection to have their turns.
+ */
 int tiering_upload_batch(struct tiering_log *t, struct varve_error *err)
 {
     const struct base_clock *clock = t->env->clock;
-    int64_t began = clock->mono_ns(clock->ctx), offset;
+    int64_t began = clock->mono_ns(clock->ctx), committed = began, now = began, offset;
     uint8_t chain[BASE_SHA256_SIZE];
     struct engine *e = NULL;
-    unsigned waiting;
+    unsigned waiting, count;
+    bool between = false, full;
     int rc, rc_sent;
 
     do {
         rc = upload_next(t, &offset, chain, &waiting, err);
-        if (rc == 0 && waiting >= TIERING_COMMIT_SEGMENTS_MAX)
+        full = waiting >= TIERING_COMMIT_SEGMENTS_MAX;
+        if (rc == 0 && between && (full || now - committed >= TIERING_COMMIT_NS)) {
+            rc = tiering_commit_uploads(t, &count, err);
+            committed = clock->mono_ns(clock->ctx);
+            full = full && count == 0;
+        }
+        if (rc == 0 && full)
             break;
         if (rc == 0)
             rc = upload_one_of_batch(&e, t, offset, chain, err);
+        now = clock->mono_ns(clock->ctx);
+        between = e && e->commits_between && !t->one_by_one;
     } while (rc == 0 && !t->one_by_one && !table_failed(e) &&
-             clock->mono_ns(clock->ctx) - began < TIERING_COMMIT_NS);
+             now - began < (between ? TIERING_BATCH_NS : TIERING_COMMIT_NS));
     engine_free(e); /* waits for what is being sent */
     rc_sent = table_clean(t, rc == 0 || rc == VARVE_E_END ? err : NULL);
     return rc_sent < 0 && (rc == 0 || rc == VARVE_E_END) ? rc_sent : rc;
