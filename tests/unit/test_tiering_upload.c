@@ -127,6 +127,53 @@ static void many_segments_are_committed_in_one_root_write(void **state)
     support_tiering_deinit(&r);
 }
 
+/* Holds the fifth object until a root is written; time goes by until then. */
+struct holding {
+    struct support_tiering *r;
+    atomic_uint objects;
+    atomic_bool seen; /* the root was written while the object was on its way */
+};
+
+static int hold_the_fifth(void *ctx, enum cold_op op, const char *key, bool after)
+{
+    struct holding *h = ctx;
+    const atomic_int *root_puts = &h->r->faulty.root_puts;
+    unsigned n;
+
+    (void)key;
+    if (after || op != COLD_OP_PUT || atomic_load(root_puts) > 0)
+        return 0;
+    n = atomic_fetch_add(&h->objects, 1) + 1;
+    if (n >= 5)
+        support_clock_advance_ms(&h->r->e->clock, 1000);
+    for (unsigned ms = 0; n == 5 && ms < 10000 && !atomic_load(root_puts); ms++)
+        base_clock_system.sleep_ns(base_clock_system.ctx, 1000000);
+    if (n == 5)
+        atomic_store(&h->seen, atomic_load(root_puts) > 0);
+    return 0;
+}
+
+static void what_is_stored_is_committed_while_more_is_sent(void **state)
+{
+    struct support_tiering r;
+    struct holding h = {.r = &r};
+
+    support_tiering_init(&r, *state);
+    r.threads = 2;
+    r.remote = true;
+    support_tiering_open_ok(&r);
+    support_tiering_fill(&r, 14);
+    r.faulty.root_puts = 0;
+    r.faulty.fault = hold_the_fifth;
+    r.faulty.ctx = &h;
+    assert_int_equal(support_tiering_step(&r), 0);
+    assert_true(h.seen);
+    assert_int_equal(r.faulty.root_puts, 2); /* and that of the batch's end */
+    assert_int_equal(r.events[TIERING_UPLOADED], 14);
+    support_tiering_check(&r);
+    support_tiering_deinit(&r);
+}
+
 static void the_active_segment_is_not_uploaded(void **state)
 {
     struct support_tiering r;
@@ -206,8 +253,7 @@ struct failing {
     int code;
     unsigned left; /* puts of segments that still fail */
     bool after;
-    unsigned nth; /* the nth put of a segment from now on fails; 0: all do */
-    unsigned seen;
+    char of[24]; /* only keys with this in them */
 };
 
 static bool is_segment(const char *key)
@@ -223,8 +269,7 @@ static int fail_segment_puts(void *ctx, enum cold_op op, const char *key, bool a
 
     if (op != COLD_OP_PUT || !is_segment(key) || f->after != after || f->left == 0)
         return 0;
-    f->seen++;
-    if (f->nth > 0 && f->seen != f->nth)
+    if (!strstr(key, f->of))
         return 0;
     f->left--;
     return f->code;
@@ -327,7 +372,9 @@ static void a_hole_in_what_was_uploaded_is_never_committed(void **state)
 {
     struct support_env *e = *state;
     struct support_tiering r;
-    struct failing failing = {.code = VARVE_E_STORE, .left = 1, .nth = 2};
+    struct failing failing = {.code = VARVE_E_STORE, .left = 1};
+    struct hot_segment *first;
+    struct hot_segment_info info;
 
     support_tiering_init(&r, e);
     r.threads = 2; /* the third may be on its way when the second fails */
@@ -335,6 +382,11 @@ static void a_hole_in_what_was_uploaded_is_never_committed(void **state)
     r.faulty.fault = fail_segment_puts;
     r.faulty.ctx = &failing;
     support_tiering_fill(&r, 4);
+    assert_int_equal(hot_segment_find(r.hot, 0, false, &first, NULL), 0);
+    hot_segment_extent(first, &info);
+    hot_segment_unref(first);
+    /* Named, since of two senders that of the second may come first. */
+    snprintf(failing.of, sizeof(failing.of), "/%020lld-", (long long)info.end_offset);
     assert_int_equal(support_tiering_step(&r), VARVE_E_STORE);
     assert_int_equal(r.events[TIERING_UPLOADED], 1); /* the first, and not the third */
     support_tiering_check(&r);
@@ -880,6 +932,7 @@ int main(void)
         support_env_test(what_is_appended_is_read_back_with_worker_threads),
         support_env_test(a_reader_finds_everything_in_the_cold_tier_without_fetching_a_table),
         support_env_test(many_segments_are_committed_in_one_root_write),
+        support_env_test(what_is_stored_is_committed_while_more_is_sent),
         support_env_test(the_active_segment_is_not_uploaded),
         support_env_test(a_large_segment_goes_by_multipart),
         support_env_test(a_large_segment_goes_by_multipart_with_threads),
