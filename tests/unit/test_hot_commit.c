@@ -351,6 +351,40 @@ static void os_mode_syncs_on_the_interval_and_then_writes_a_checkpoint(void **st
     hot_set_close(set);
 }
 
+static void append_while_syncing(void *arg, enum support_io_call call, const char *path)
+{
+    struct held *held = arg;
+    if (call == SUPPORT_IO_FDATASYNC && strstr(path, ".log"))
+        assert_int_equal(support_hot_append(held->set, 10, 100, NULL), 0);
+}
+
+static void a_checkpoint_does_not_vouch_for_what_came_while_the_sync_was_under_way(void **state)
+{
+    struct support_env *e = *state;
+    struct hot_set_options options = support_hot_options();
+    struct hot_checkpoint checkpoint;
+    struct hot_range range;
+    size_t size;
+    int64_t next;
+    options.flush_ms = 500;
+    struct held held = {.set = support_hot_open(e, &options, NULL)};
+    assert_int_equal(support_hot_append(held.set, 10, 100, NULL), 0);
+    int64_t synced_bytes = support_file_size(support_hot_path(e, 0, "log"));
+    support_clock_advance_ms(&e->clock, HOT_CHECKPOINT_MS);
+    support_io_set_hook(e->io, append_while_syncing, &held);
+    assert_int_equal(hot_set_tick(held.set, &next, NULL), 0);
+    support_io_set_hook(e->io, NULL, NULL);
+    hot_set_range(held.set, &range);
+    assert_int_equal(range.end, 20);
+    assert_int_equal(range.synced, 10);
+    uint8_t *data = support_file_read(support_tmpdir_path(e->dir, "log/checkpoint"), &size);
+    assert_int_equal(hot_checkpoint_decode(data, size, &checkpoint, NULL), 0);
+    free(data);
+    assert_int_equal(checkpoint.point.end_offset, 10); /* K1 */
+    assert_int_equal(checkpoint.point.size, synced_bytes);
+    hot_set_close(held.set);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, support_env_setup, support_env_teardown)
 
 int main(void)
@@ -362,6 +396,7 @@ int main(void)
         TEST(readers_follow_while_threads_append_roll_and_tick),
         TEST(after_a_failed_sync_nothing_is_appended_or_shown_until_opened_again),
         TEST(os_mode_syncs_on_the_interval_and_then_writes_a_checkpoint),
+        TEST(a_checkpoint_does_not_vouch_for_what_came_while_the_sync_was_under_way),
     };
     return cmocka_run_group_tests_name("hot_commit", tests, NULL, NULL);
 }

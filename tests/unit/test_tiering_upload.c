@@ -628,7 +628,7 @@ static void objects_before_the_root_and_the_root_before_unlinking(void **state)
 {
     struct support_env *e = *state;
     struct support_tiering r;
-    const struct support_io_step *object, *root, *local, *unlinked, *synced;
+    const struct support_io_step *object, *root, *local, *unlinked, *synced, *written;
     size_t i;
 
     support_tiering_init(&r, e);
@@ -651,7 +651,11 @@ static void objects_before_the_root_and_the_root_before_unlinking(void **state)
     assert_true(support_io_before(object, root));
     assert_true(support_io_before(synced, root));
     assert_true(support_io_before(root, local));
-    /* and the local root's directory is synced in between */
+    /* what the local root's name stands for is synced before it gets the name, and the name before
+     * anything goes */
+    written = support_io_trace_find(e->io, 0, SUPPORT_IO_FDATASYNC, "manifest/root", NULL);
+    assert_non_null(written);
+    assert_true(support_io_before(written, local));
     const struct support_io_step *dir =
         support_io_trace_find(e->io, i, SUPPORT_IO_FSYNC, "manifest", NULL);
     assert_non_null(dir);
