@@ -39,7 +39,6 @@ struct sender {
     struct tiering_upload *upload;
     unsigned part_number; /* 0: the whole object */
     uint64_t pos;
-    bool has_tail;                               /* bytes of what follows the blocks */
     bool kept;                                   /* the store has this part from an earlier life */
     struct sender *with[UPLOAD_PUT_BUFFERS_MAX]; /* the object's buffers after this one */
     unsigned with_count;
@@ -83,7 +82,6 @@ struct passage {
     int64_t offset;      /* of the next batch */
     uint64_t object_pos; /* blocks stored up to here */
     uint32_t object_crc; /* of the bytes up to here */
-    bool in_tail;        /* what is added now follows the blocks */
     int64_t max_timestamp;
     int64_t first_timestamp;
 };

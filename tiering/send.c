@@ -234,7 +234,7 @@ static struct sender *sender_current(struct engine *e)
         return NULL;
     s->size = 0;
     s->crc32c = 0;
-    s->kept = s->has_tail = false;
+    s->kept = false;
     s->with_count = 0;
     e->current = s;
     return s;
@@ -327,8 +327,10 @@ static int upload_error(struct engine *e, struct tiering_upload *u, struct varve
 static bool part_is_kept(const struct tiering_upload *u, unsigned number, const struct sender *s)
 {
     const struct tiering_journal_part *kept = number <= u->kept_count ? &u->kept[number - 1] : NULL;
+    uint64_t end = (uint64_t)(number - 1) * s->engine->part_bytes + s->size;
+    bool has_tail = u->entry.index_pos > 0 && end > u->entry.index_pos; /* 0: blocks still come */
 
-    return kept && !s->has_tail && kept->part.number == number && kept->part.size == s->size &&
+    return kept && !has_tail && kept->part.number == number && kept->part.size == s->size &&
            kept->crc32c == s->crc32c;
 }
 
@@ -432,7 +434,6 @@ int tiering_send_add(struct passage *p, const void *data, size_t size, uint32_t 
         if (part > size)
             part = size;
         memcpy(s->buf + s->size, from, part);
-        s->has_tail = s->has_tail || p->in_tail;
         s->crc32c = base_crc32c_combine(s->crc32c,
                                         part == whole ? crc32c : base_crc32c(0, from, part), part);
         s->size += part;

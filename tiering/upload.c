@@ -303,7 +303,6 @@ static int object_finish(struct passage *p, const uint8_t previous[BASE_SHA256_S
     entry->index_pos = p->object_pos;
     tail_crc = base_crc32c(0, tail, tail_size);
     entry->object_crc32c = base_crc32c_combine(p->object_crc, tail_crc, tail_size);
-    p->in_tail = true;
     rc = tiering_send_add(p, tail, tail_size, tail_crc, err);
     if (rc < 0)
         return rc;
