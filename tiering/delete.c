@@ -8,22 +8,10 @@
 #include "base/error.h"
 #include "tiering/state.h"
 
-static int delete_tombstone(struct tiering_log *t, struct varve_error *err)
+static int change_tombstone(struct index_edit *edit, const void *arg, struct varve_error *err)
 {
-    struct index_edit *edit = NULL;
-    int rc;
-
-    base_mutex_lock(&t->root_lock);
-    rc = tiering_root_confirm(t, err);
-    if (rc == 0)
-        rc = index_edit_new(t->o.manifest, &edit, err);
-    if (rc == 0)
-        rc = index_edit_tombstone(edit, err);
-    if (rc == 0)
-        rc = tiering_root_write(t, edit, err);
-    index_edit_free(edit);
-    base_mutex_unlock(&t->root_lock);
-    return rc;
+    (void)arg;
+    return index_edit_tombstone(edit, err);
 }
 
 static int visit_abort(void *arg, const char *key, const struct cold_upload *upload,
@@ -59,7 +47,7 @@ int tiering_log_delete(struct tiering_log *t, struct varve_error *err)
     int rc;
 
     base_mutex_lock(&t->step_lock);
-    rc = delete_tombstone(t, err);
+    rc = tiering_root_change(t, change_tombstone, NULL, err);
     if (rc == 0) {
         base_mutex_lock(&t->lock);
         base_fail(&t->status.last_error, VARVE_E_FENCED, "log %s was deleted", t->log_name);

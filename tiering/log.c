@@ -517,22 +517,23 @@ void tiering_log_status(struct tiering_log *t, struct tiering_status *ret)
 
 /* Changing a log as a whole. */
 
+struct config {
+    const char *text;
+    size_t size;
+};
+
+static int change_config(struct index_edit *edit, const void *arg, struct varve_error *err)
+{
+    const struct config *config = arg;
+
+    return index_edit_config(edit, config->text, config->size, err);
+}
+
 int tiering_log_configure(struct tiering_log *t, const char *config, size_t size,
                           const struct tiering_policy *policy, struct varve_error *err)
 {
-    struct index_edit *edit = NULL;
-    int rc;
+    int rc = tiering_root_change(t, change_config, &(struct config){config, size}, err);
 
-    base_mutex_lock(&t->root_lock);
-    rc = tiering_root_confirm(t, err);
-    if (rc == 0)
-        rc = index_edit_new(t->o.manifest, &edit, err);
-    if (rc == 0)
-        rc = index_edit_config(edit, config, size, err);
-    if (rc == 0)
-        rc = tiering_root_write(t, edit, err);
-    index_edit_free(edit);
-    base_mutex_unlock(&t->root_lock);
     if (rc < 0)
         return base_error_context(err, rc, "configure log %s", t->log_name);
     tiering_log_set_policy(t, policy);

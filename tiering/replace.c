@@ -83,23 +83,9 @@ static int entry_find(struct tiering_log *t, int64_t base_offset, struct neighbo
     return 0;
 }
 
-static int replace_write(struct tiering_log *t, const struct index_entry *entry,
-                         struct varve_error *err)
+static int change_entry(struct index_edit *edit, const void *entry, struct varve_error *err)
 {
-    struct index_edit *edit = NULL;
-    int rc;
-
-    base_mutex_lock(&t->root_lock);
-    rc = tiering_root_confirm(t, err);
-    if (rc == 0)
-        rc = index_edit_new(t->o.manifest, &edit, err);
-    if (rc == 0)
-        rc = index_edit_replace(edit, entry, err);
-    if (rc == 0)
-        rc = tiering_root_write(t, edit, err);
-    index_edit_free(edit);
-    base_mutex_unlock(&t->root_lock);
-    return rc;
+    return index_edit_replace(edit, entry, err);
 }
 
 static int replace_locked(struct tiering_log *t, int64_t base_offset, struct varve_error *err)
@@ -127,7 +113,7 @@ static int replace_locked(struct tiering_log *t, int64_t base_offset, struct var
         rc = tiering_upload_one(t, segment, previous, &entry, err);
     hot_segment_unref(segment);
     if (rc == 0)
-        rc = replace_write(t, &entry, err);
+        rc = tiering_root_change(t, change_entry, &entry, err);
     return rc;
 }
 

@@ -383,3 +383,24 @@ int tiering_root_open(struct tiering_log *t, bool take_over, struct varve_error 
         t->epoch = root.epoch;
     return rc;
 }
+
+int tiering_root_change(struct tiering_log *t,
+                        int (*change)(struct index_edit *edit, const void *arg,
+                                      struct varve_error *err),
+                        const void *arg, struct varve_error *err)
+{
+    struct index_edit *edit = NULL;
+    int rc;
+
+    base_mutex_lock(&t->root_lock);
+    rc = tiering_root_confirm(t, err); /* T1 */
+    if (rc == 0)
+        rc = index_edit_new(t->o.manifest, &edit, err);
+    if (rc == 0)
+        rc = change(edit, arg, err);
+    if (rc == 0)
+        rc = tiering_root_write(t, edit, err);
+    index_edit_free(edit);
+    base_mutex_unlock(&t->root_lock);
+    return rc;
+}

@@ -114,7 +114,7 @@ int tiering_fence(struct tiering_log *t, struct varve_error *err, const char *fo
     VARVE_PRINTF(3, 4);
 int tiering_check_fenced(struct tiering_log *t, struct varve_error *err);
 
-/* root.c: the root in the bucket and here. All with root_lock held. */
+/* root.c: the root in the bucket and here. With root_lock held unless said otherwise. */
 
 /* Compares the bucket's root with the local one unless that is known; installs it when it is a
  * newer one of our own. VARVE_E_FENCED; VARVE_E_CORRUPT (the bucket lost its root); VARVE_E_STORE.
@@ -125,6 +125,12 @@ int tiering_root_open(struct tiering_log *t, bool take_over, struct varve_error 
 /* Finishes the edit, stores pages and root, installs both. The root must be confirmed before the
  * edit is made. */
 int tiering_root_write(struct tiering_log *t, struct index_edit *edit, struct varve_error *err);
+/* One change by itself, with root_lock taken here: `change` on an edit of the confirmed root, and
+ * its write. */
+int tiering_root_change(struct tiering_log *t,
+                        int (*change)(struct index_edit *edit, const void *arg,
+                                      struct varve_error *err),
+                        const void *arg, struct varve_error *err);
 /* Reads and decodes the bucket's; *ret_data is fresh memory that *ret borrows. Needs no lock. */
 int tiering_root_read(struct tiering_log *t, void **ret_data, struct index_root *ret,
                       struct cold_etag *ret_etag, struct varve_error *err);
