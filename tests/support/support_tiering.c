@@ -400,6 +400,20 @@ static int count_upload(void *arg, const char *key, const struct cold_upload *up
     return 0;
 }
 
+void support_tiering_verify(struct support_tiering *r, struct tiering_verify *ret)
+{
+    *ret = (struct tiering_verify){
+        .log_name = r->log_name,
+        .hot = r->hot,
+        .manifest = r->manifest,
+        .segments = r->store,
+        .meta = r->store,
+        .tiering = r->t,
+        .manifest_dir = support_tmpdir_path(r->e->dir, "local/manifest"),
+        .caches = {r->blocks, r->tables},
+    };
+}
+
 unsigned support_tiering_unfinished(struct support_tiering *r)
 {
     struct varve_error err = {0};

@@ -11,6 +11,7 @@
 #include "cold/faulty.h"
 #include "tests/support/env.h"
 #include "tiering/tiering.h"
+#include "tiering/verify.h"
 
 /* A faulty store around the dir driver. */
 struct support_faulty {
@@ -106,6 +107,8 @@ int support_tiering_step(struct support_tiering *r);
  * every hot segment holds just the bytes appended.
  */
 void support_tiering_check(struct support_tiering *r);
+/* What a verification looks at; how deep, and whom it tells, is the caller's. */
+void support_tiering_verify(struct support_tiering *r, struct tiering_verify *ret);
 /* Unfinished multipart uploads in the bucket. */
 unsigned support_tiering_unfinished(struct support_tiering *r);
 /* Objects and pages in the bucket; those of them no root names. */

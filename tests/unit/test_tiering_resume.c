@@ -15,7 +15,6 @@
 #include "base/error.h"
 #include "tests/support/file.h"
 #include "tests/support/support_tiering.h"
-#include "tiering/verify.h"
 
 static void collect_ok(struct support_tiering *r, unsigned uploads)
 {
@@ -262,19 +261,11 @@ static void pass_over(void *ctx, const struct tiering_finding *finding)
 /* The objects say of themselves what the root says of them. */
 static void verify_ok(struct support_tiering *r)
 {
-    struct tiering_verify v = {
-        .log_name = r->log_name,
-        .hot = r->hot,
-        .manifest = r->manifest,
-        .segments = r->store,
-        .meta = r->store,
-        .tiering = r->t,
-        .manifest_dir = support_tmpdir_path(r->e->dir, "local/manifest"),
-        .caches = {r->blocks, r->tables},
-        .deep = true,
-        .found = pass_over,
-    };
+    struct tiering_verify v;
 
+    support_tiering_verify(r, &v);
+    v.deep = true;
+    v.found = pass_over;
     assert_int_equal(tiering_verify_run(&r->e->env, &v, NULL), 0);
     assert_int_equal(v.problems, 0);
 }

@@ -13,7 +13,6 @@
 #include "cold/manifest.h"
 #include "tests/support/file.h"
 #include "tests/support/support_tiering.h"
-#include "tiering/verify.h"
 
 /* What one run found. */
 struct findings {
@@ -40,20 +39,11 @@ static int verify_code(struct support_tiering *r, bool deep, bool repair, struct
                        struct tiering_verify *v, struct varve_error *err)
 {
     *ret = (struct findings){.offset = -1};
-    *v = (struct tiering_verify){
-        .log_name = r->log_name,
-        .hot = r->hot,
-        .manifest = r->manifest,
-        .segments = r->store,
-        .meta = r->store,
-        .tiering = r->t,
-        .manifest_dir = support_tmpdir_path(r->e->dir, "local/manifest"),
-        .caches = {r->blocks, r->tables},
-        .deep = deep,
-        .repair = repair,
-        .found = take_finding,
-        .ctx = ret,
-    };
+    support_tiering_verify(r, v);
+    v->deep = deep;
+    v->repair = repair;
+    v->found = take_finding;
+    v->ctx = ret;
     return tiering_verify_run(&r->e->env, v, err);
 }
 
