@@ -197,6 +197,30 @@ static bool hot_holds(const struct varve_reader *r)
 }
 
 /*
+ * The hot copy of r->offset cannot be read. VARVE_E_OUT_OF_RANGE: the cold tier holds it, look
+ * again; otherwise it is the only one.
+ */
+static int hot_damaged(struct varve_reader *r, int rc, const struct varve_error *err)
+{
+    uint64_t before = log_generation(r->log);
+    struct index_entry entry;
+
+    r->place = READER_NOWHERE; /* the next call reads it again, and not what it has */
+    if (index_manifest_find_offset(r->log->manifest, r->offset, &entry, NULL) < 0) {
+        /* Trimmed since, perhaps, and with it what the old root names (I5): look again. */
+        if (log_refresh(r->log, true, NULL) == 0 && log_generation(r->log) != before)
+            return VARVE_E_OUT_OF_RANGE;
+        return rc;
+    }
+    base_log(&r->log->store->env.logger, BASE_LOG_WARNING,
+             "log %s: local copy of offsets %" PRId64 "..%" PRId64
+             " is damaged, reading the cold tier instead (repair: varve verify --repair): %s",
+             r->log->name, entry.base_offset, entry.end_offset - 1, err ? err->msg : "");
+    r->hot_damaged_to = entry.end_offset;
+    return VARVE_E_OUT_OF_RANGE;
+}
+
+/*
  * Chooses the tier for r->offset. VARVE_E_END: it is the end of the log. VARVE_E_OUT_OF_RANGE:
  * neither tier holds it as far as this process sees (it may see too little: the caller refreshes
  * and asks again).
@@ -211,6 +235,8 @@ static int reader_place(struct varve_reader *r, struct varve_error *err)
         rc = hot_reader_seek(r->hot, r->offset, err);
         if (rc == 0)
             r->place = READER_HOT;
+        if (rc == VARVE_E_CORRUPT || rc == VARVE_E_IO) /* its index is gone, too */
+            return hot_damaged(r, rc, err);
         if (rc != VARVE_E_OUT_OF_RANGE)
             return rc;
         hot_set_range(r->log->hot, &range);
@@ -243,31 +269,13 @@ static void count_batch(struct varve_reader *r, uint32_t size)
 static int hot_step(struct varve_reader *r, const void **ret_data, struct record_batch *ret,
                     struct varve_error *err)
 {
-    struct index_entry entry;
     int rc = hot_reader_next(r->hot, ret_data, ret, err);
 
     if (rc == VARVE_E_OUT_OF_RANGE) { /* evicted under it */
         r->place = READER_NOWHERE;
         return VARVE_E_OUT_OF_RANGE;
     }
-    if (rc == VARVE_E_CORRUPT || rc == VARVE_E_IO) {
-        uint64_t before = log_generation(r->log);
-        if (index_manifest_find_offset(r->log->manifest, r->offset, &entry, NULL) < 0) {
-            r->place = READER_NOWHERE; /* the next call reads it again, and not what it has */
-            /* Trimmed since, perhaps, and with it what the old root names (I5): look again. */
-            if (log_refresh(r->log, true, NULL) == 0 && log_generation(r->log) != before)
-                return VARVE_E_OUT_OF_RANGE;
-            return rc; /* the only copy */
-        }
-        base_log(&r->log->store->env.logger, BASE_LOG_WARNING,
-                 "log %s: local copy of offsets %" PRId64 "..%" PRId64
-                 " is damaged, reading the cold tier instead (repair: varve verify --repair): %s",
-                 r->log->name, entry.base_offset, entry.end_offset - 1, err ? err->msg : "");
-        r->hot_damaged_to = entry.end_offset;
-        r->place = READER_NOWHERE;
-        return VARVE_E_OUT_OF_RANGE;
-    }
-    return rc;
+    return rc == VARVE_E_CORRUPT || rc == VARVE_E_IO ? hot_damaged(r, rc, err) : rc;
 }
 
 /*

@@ -627,6 +627,25 @@ static void a_damaged_local_copy_is_passed_over(void **state)
     varve_store_close(store);
 }
 
+/* Its index had to be made again, could not be, and that was where reading ended. */
+static void a_damaged_local_copy_whose_index_is_gone_is_passed_over(void **state)
+{
+    struct support_env *e = *state;
+    struct varve_store *store = support_store_open(e, NULL);
+    struct varve_log *log = support_log_open(store, "a", CONFIG);
+
+    support_log_append(log, 200, 5);
+    support_log_tier(log, true, false); /* in both tiers */
+    support_log_append(log, 10, 5);
+    varve_log_close(log);
+    support_file_flip(support_store_path(e, "logs/a/@/00000000000000000000.log"), 3000, 0x10);
+    assert_int_equal(unlink(support_store_path(e, "logs/a/@/00000000000000000000.index")), 0);
+    log = support_log_open(store, "a", NULL);
+    assert_int_equal(support_log_read(log, 35), 1050);
+    varve_log_close(log);
+    varve_store_close(store);
+}
+
 /* It was called damage, though the cold copy was whole and only could not be fetched. */
 static void a_damaged_local_copy_is_no_damage_while_the_cold_one_cannot_be_read(void **state)
 {
@@ -718,6 +737,7 @@ int main(void)
         support_env_test(a_hole_in_what_was_trimmed_is_no_damage_with_an_old_root),
         support_env_test(a_missing_object_is_no_damage_while_the_root_cannot_be_read),
         support_env_test(a_damaged_local_copy_is_passed_over),
+        support_env_test(a_damaged_local_copy_whose_index_is_gone_is_passed_over),
         support_env_test(a_damaged_local_copy_is_no_damage_while_the_cold_one_cannot_be_read),
         support_env_test(a_failure_leaves_the_reader_where_it_stood),
     };
