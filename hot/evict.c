@@ -309,6 +309,22 @@ static int move_split(struct hot_set *set, struct hot_segment *segment, uint64_t
     return rc;
 }
 
+int hot_segment_shorten(struct hot_set *set, struct hot_segment *segment, uint64_t size,
+                        struct varve_error *err)
+{
+    int rc = move_split(set, segment, size, err);
+    if (rc == 0)
+        rc = base_dir_sync(set->io, set->dir, err);
+    if (rc < 0)
+        return rc;
+    set->io->close(set->io->ctx, segment->fd);
+    segment->fd = -1;
+    base_mutex_lock(&set->lock);
+    set->open_count--;
+    base_mutex_unlock(&set->lock);
+    return hot_segment_open(segment, err);
+}
+
 /*
  * All of the tail has its second name durably before the first name of any of it goes: whatever a
  * loss of power keeps of what follows, in whatever order, the next opening may cut what stands
@@ -354,9 +370,9 @@ int hot_set_move_tail(struct hot_set *set, int64_t from, const char *aside, stru
     set->instance = base_random_u64(set->env->random);
     bool known = keep.size > 0;
     struct hot_publication old = {.state = HOT_WRITER_RECOVERING, .visible = keep, .synced = keep};
-    rc = evict_vouch(set, &keep, known, err);
-    if (rc == 0)
-        rc = move_link(set, split ? first - 1 : first, aside, err);
+    rc = move_link(set, split ? first - 1 : first, aside, err);
+    if (rc == 0) /* until all is aside it is vouched for: damage in it is not cut as a torn tail */
+        rc = evict_vouch(set, &keep, known, err);
     if (rc == 0)
         rc = evict_unlink_from(set, first, err);
     if (rc == 0 && split)

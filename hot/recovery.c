@@ -239,9 +239,17 @@ static int recovery_cut(struct recovery *r, size_t i, uint64_t pos, uint64_t siz
     if (rc < 0)
         return rc;
     if (size > pos) { /* I3: above the published end, or that would be damage */
-        rc = set->io->ftruncate(set->io->ctx, segment->fd, (int64_t)pos);
-        if (rc == 0)
-            rc = set->io->fdatasync(set->io->ctx, segment->fd);
+        struct stat st;
+        rc = set->io->fstat(set->io->ctx, segment->fd, &st);
+        if (rc == 0 && st.st_nlink > 1) { /* all of it was set aside: it stays whole there (I13) */
+            rc = hot_segment_shorten(set, segment, pos, err);
+            if (rc < 0)
+                return rc;
+        } else if (rc == 0) {
+            rc = set->io->ftruncate(set->io->ctx, segment->fd, (int64_t)pos);
+            if (rc == 0)
+                rc = set->io->fdatasync(set->io->ctx, segment->fd);
+        }
         if (rc < 0)
             return base_fail_errno(err, rc, "truncate %s", segment->path);
         r->report->truncated_bytes += (int64_t)(size - pos);

@@ -516,6 +516,52 @@ static void a_tail_is_aside_durably_before_any_of_it_goes(void **state)
     hot_set_close(set);
 }
 
+/* What vouched for the tail was taken back first: a damaged batch was a torn tail then, and all
+ * behind it was dropped, set aside or not. */
+static void damage_in_a_tail_that_is_not_yet_aside_is_not_cut(void **state)
+{
+    struct support_env *e = *state;
+    struct hot_set_options options = support_hot_options();
+    struct varve_error err;
+    struct hot_set *set = open_five(e, &options);
+    support_io_fail(
+        e->io, &(struct support_io_fault){.call = SUPPORT_IO_LINK, .nth = 2, .sys_errno = EIO});
+    assert_int_equal(hot_set_move_tail(set, 0, support_tmpdir_path(e->dir, "divergent/x"), &err),
+                     VARVE_E_IO);
+    hot_set_close(set);
+    support_file_flip(support_hot_path(e, 50, "log"), 100, 1);
+    set = support_hot_open(e, &options, NULL);
+    assert_int_equal(support_hot_read(set, 100), 250);
+    hot_set_close(set);
+}
+
+/* Its second name is that of the same file: cutting the one cut the other. */
+static void a_tail_that_is_aside_stays_whole_when_it_is_cut_in_its_old_place(void **state)
+{
+    struct support_env *e = *state;
+    struct hot_set_options options = support_hot_options();
+    struct hot_recovery recovery;
+    struct varve_error err;
+    const char *aside = support_tmpdir_path(e->dir, "divergent/x");
+    struct hot_set *set = open_five(e, &options);
+    int64_t size = support_file_size(support_hot_path(e, 0, "log"));
+    support_io_fail(e->io,
+                    &(struct support_io_fault){
+                        .call = SUPPORT_IO_UNLINK, .path = "0200.log", .nth = 1, .sys_errno = EIO});
+    assert_int_equal(hot_set_move_tail(set, 0, aside, &err), VARVE_E_IO);
+    hot_set_close(set);
+    support_file_flip(support_hot_path(e, 0, "log"), size - 10, 1);
+    set = support_hot_open(e, &options, &recovery);
+    assert_int_equal(recovery.truncated_at, 40);
+    assert_int_equal(support_hot_read(set, 0), 40);
+    assert_true(support_file_size(support_hot_path(e, 0, "log")) < size);
+    assert_int_equal(support_file_size(support_tmpdir_path(e->dir, "divergent/x/%020d.log", 0)),
+                     size);
+    append_many(set, 1, 10, 100);
+    assert_int_equal(support_hot_read(set, 0), 50);
+    hot_set_close(set);
+}
+
 /* The old `published`, which power had kept, said that the first file was longer than the new one
  * of that name is. */
 static void what_vouches_for_files_is_taken_back_durably_before_a_reset(void **state)
@@ -683,6 +729,8 @@ int main(void)
         TEST(a_leftover_that_is_another_name_of_a_segment_is_not_cut),
         TEST(a_tail_that_was_moved_in_part_does_not_keep_the_log_from_opening),
         TEST(a_tail_is_aside_durably_before_any_of_it_goes),
+        TEST(damage_in_a_tail_that_is_not_yet_aside_is_not_cut),
+        TEST(a_tail_that_is_aside_stays_whole_when_it_is_cut_in_its_old_place),
         TEST(what_vouches_for_files_is_taken_back_durably_before_a_reset),
         TEST(names_that_went_are_synced_before_a_segment_is_made),
         TEST(a_reset_that_power_has_half_undone_does_not_keep_the_log_from_opening),
