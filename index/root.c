@@ -360,6 +360,23 @@ void index_root_epoch(const struct index_root *r, size_t i, struct index_epoch *
     *ret = (struct index_epoch){base_get_le32(p), (int64_t)base_get_le64(p + 8)};
 }
 
+int64_t index_root_epoch_at(const struct index_root *r, int64_t offset, int64_t *ret_end)
+{
+    int64_t epoch = -1, end = INT64_MAX;
+
+    for (size_t i = 0; i < r->epoch_count; i++) {
+        struct index_epoch e;
+        index_root_epoch(r, i, &e);
+        if (e.start_offset <= offset)
+            epoch = e.epoch;
+        else if (e.start_offset < end)
+            end = e.start_offset;
+    }
+    if (ret_end)
+        *ret_end = end;
+    return r->epoch_count < INDEX_ROOT_EPOCHS_MAX ? epoch : -1; /* the oldest are merged */
+}
+
 void index_root_cut(const struct index_root *r, size_t i, struct index_cut *ret)
 {
     assert(i < r->cut_count);

@@ -85,6 +85,9 @@ int index_root_decode(const void *data, size_t size, struct index_root *ret,
 int index_root_view(const void *data, size_t size, struct index_root *ret, struct varve_error *err);
 
 void index_root_epoch(const struct index_root *r, size_t i, struct index_epoch *ret);
+/* The epoch in which an offset was written, by the root's history, and where (*ret_end, may be
+ * NULL) the next one begins; -1: too long ago to say. */
+int64_t index_root_epoch_at(const struct index_root *r, int64_t offset, int64_t *ret_end);
 void index_root_cut(const struct index_root *r, size_t i, struct index_cut *ret);
 void index_root_ref(const struct index_root *r, size_t i, struct index_ref *ret);
 void index_root_entry(const struct index_root *r, size_t i, struct index_entry *ret);

@@ -29,10 +29,11 @@ static void info_pending(struct varve_log *log, struct varve_log_info *o)
         struct hot_segment_info h;
         int r = hot_segment_find(log->hot, offset, false, &segment, NULL);
 
-        if (r == 0)
-            r = hot_segment_info(segment, &h, NULL);
+        if (r < 0)
+            return;
+        hot_segment_extent(segment, &h); /* a damaged one is not uploaded, and counts */
         hot_segment_unref(segment);
-        if (r < 0 || h.end_offset <= offset)
+        if (h.end_offset <= offset)
             return;
         if (o->pending_age_ms == 0)
             o->pending_age_ms = now > h.append_time ? now - h.append_time : 1;

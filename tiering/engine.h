@@ -82,6 +82,8 @@ struct passage {
     int64_t offset;      /* of the next batch */
     uint64_t object_pos; /* blocks stored up to here */
     uint32_t object_crc; /* of the bytes up to here */
+    int64_t epoch;       /* that batches below epoch_end must bear; -1: any */
+    int64_t epoch_end;
     int64_t max_timestamp;
     int64_t first_timestamp;
 };

@@ -59,10 +59,8 @@ static int plan_make(struct tiering_log *t, struct evict_plan *plan, struct varv
             return 0;
         if (rc < 0)
             return rc;
-        rc = hot_segment_info(segment, &info, err);
+        hot_segment_extent(segment, &info); /* nothing is read: one that is damaged goes, too */
         hot_segment_unref(segment);
-        if (rc < 0)
-            return rc;
         if (!plan_takes(plan, &info))
             break;
         plan->left -= info.size < plan->left ? info.size : plan->left;

@@ -471,13 +471,12 @@ static void status_pending(struct tiering_log *t, int64_t n, struct tiering_stat
     while (at < range.end) {
         struct hot_segment *segment;
         struct hot_segment_info info;
-        int rc;
 
         if (hot_segment_find(t->hot, at, false, &segment, NULL) < 0)
             return;
-        rc = hot_segment_info(segment, &info, NULL);
+        hot_segment_extent(segment, &info); /* a damaged one stalls uploads: it shows */
         hot_segment_unref(segment);
-        if (rc < 0 || info.end_offset <= at)
+        if (info.end_offset <= at)
             return;
         if (status->oldest_pending_ms == 0) {
             int64_t since = info.append_time;

@@ -181,7 +181,10 @@ static int walk_hot(struct tiering_log *t, struct retain_walk *w, bool drop,
             return 0;
         if (rc < 0)
             return rc;
-        rc = hot_segment_info(segment, &info, err);
+        if (drop)
+            rc = hot_segment_info(segment, &info, err);
+        else
+            hot_segment_extent(segment, &info);
         hot_segment_unref(segment);
         if (rc < 0)
             return rc;

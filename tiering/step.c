@@ -245,7 +245,7 @@ static int step_locked(struct tiering_log *t, int64_t *ret_next_ms, struct varve
         struct varve_error remote_why = {0};
 
         rc = remote_due(t, now, &next, &remote_why);
-        if (rc < 0 && local_rc == 0)
+        if (rc < 0) /* what is said is what is returned */
             why = remote_why;
     }
     if (local_rc == 0) {

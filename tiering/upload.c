@@ -172,6 +172,29 @@ static int block_read(const struct passage *p, struct slot *s, size_t *ret_size,
     return 0;
 }
 
+/* I9: a batch's CRC32C leaves its leader epoch out; the root's history says what it must be. */
+static int epoch_check(struct passage *p, const struct record_batch *batch, uint64_t pos,
+                       struct varve_error *err)
+{
+    if (batch->base_offset >= p->epoch_end) {
+        struct index_root_pin *pin;
+        const struct index_root *root;
+        int rc = index_manifest_pin(p->e->t->o.manifest, &pin, &root, err);
+
+        if (rc < 0)
+            return rc;
+        p->epoch = index_root_epoch_at(root, batch->base_offset, &p->epoch_end);
+        index_manifest_unpin(pin);
+    }
+    if (p->epoch < 0 || batch->leader_epoch == p->epoch)
+        return 0;
+    return base_fail(err, VARVE_E_CORRUPT,
+                     "%s at position %llu: leader epoch %d at offset %lld, which was written in "
+                     "epoch %lld",
+                     hot_segment_path(p->segment), (unsigned long long)pos,
+                     (int)batch->leader_epoch, (long long)batch->base_offset, (long long)p->epoch);
+}
+
 static int batch_take(struct passage *p, const uint8_t *data, size_t size, uint64_t pos,
                       struct cold_block_info *block, struct varve_error *err)
 {
@@ -186,6 +209,9 @@ static int batch_take(struct passage *p, const uint8_t *data, size_t size, uint6
                          "%s at position %llu: a batch of offset %lld where %lld must follow",
                          hot_segment_path(p->segment), (unsigned long long)pos,
                          (long long)batch.base_offset, (long long)p->offset);
+    rc = epoch_check(p, &batch, pos, err);
+    if (rc < 0)
+        return rc;
     if (pos == 0)
         p->first_timestamp = batch.base_timestamp;
     if (batch.max_timestamp > block->max_timestamp)
@@ -370,6 +396,7 @@ static int upload_segment(struct engine *e, struct hot_segment *segment,
         .info = info,
         .upload = u,
         .offset = info->base_offset,
+        .epoch_end = INT64_MIN,
         .max_timestamp = INT64_MIN,
     };
     struct varve_error why = {0};

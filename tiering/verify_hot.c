@@ -62,23 +62,9 @@ static int compare_tiers(struct tiering_verify_state *x, struct hot_segment *seg
     return 0;
 }
 
-/* The epoch in which an offset was written, by the root's history; -1: too long ago to say. */
-static int64_t epoch_at(const struct index_root *root, int64_t offset)
-{
-    int64_t epoch = -1;
-
-    for (size_t i = 0; i < root->epoch_count; i++) {
-        struct index_epoch e;
-        index_root_epoch(root, i, &e);
-        if (e.start_offset <= offset)
-            epoch = e.epoch;
-    }
-    return root->epoch_count < INDEX_ROOT_EPOCHS_MAX ? epoch : -1; /* the oldest are merged */
-}
-
 /*
  * The leader epoch of every batch. A batch's CRC32C leaves it out, as Kafka's does, and what was
- * not uploaded yet has no other sum.
+ * not uploaded yet has no other sum. (An upload looks at it, too.)
  */
 static int check_epochs(struct tiering_verify_state *x, struct hot_segment *segment,
                         const struct hot_segment_info *info, struct varve_error *err)
@@ -99,7 +85,7 @@ static int check_epochs(struct tiering_verify_state *x, struct hot_segment *segm
             break; /* the batches have been checked: the visible end moved */
         offset = (int64_t)base_get_be64(header);
         epoch = (int32_t)base_get_be32(header + 12);
-        expected = epoch_at(root, offset);
+        expected = index_root_epoch_at(root, offset, NULL);
         if (expected >= 0 && epoch != expected)
             r = base_fail(err, VARVE_E_CORRUPT,
                           "%s: position %" PRIu64 ": leader epoch %" PRId64 " at offset %" PRId64

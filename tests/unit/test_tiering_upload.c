@@ -497,6 +497,103 @@ static void a_damaged_segment_stalls_the_log_and_is_named(void **state)
     support_tiering_deinit(&r);
 }
 
+/* Of nothing else there is a sum before the upload: it went into the bucket. */
+static void a_flipped_leader_epoch_is_not_uploaded(void **state)
+{
+    struct support_env *e = *state;
+    struct support_tiering r;
+    struct varve_error err = {0};
+    struct tiering_run run = {0};
+    char path[600];
+
+    support_tiering_init(&r, e);
+    support_tiering_open_ok(&r);
+    support_tiering_fill(&r, 2);
+    snprintf(path, sizeof(path), "%s/hot/%020d.log", r.local_path, 0);
+    support_file_flip(path, 15, 4);
+    assert_int_equal(tiering_log_run(r.t, &run, &err), VARVE_E_CORRUPT);
+    assert_non_null(strstr(err.msg, "leader epoch"));
+    assert_int_equal(committed(&r), 0);
+    support_file_flip(path, 15, 4);
+    assert_int_equal(tiering_log_run(r.t, &run, &err), 0);
+    support_tiering_check(&r);
+    support_tiering_deinit(&r);
+}
+
+/* Opens the log anew with a bit flipped in its first batch, whose times are not known then. */
+static void damage_first(struct support_tiering *r)
+{
+    char path[600];
+
+    support_tiering_close(r);
+    snprintf(path, sizeof(path), "%s/hot/%020d.log", r->local_path, 0);
+    support_file_flip(path, 100, 1);
+    support_tiering_open_ok(r);
+}
+
+/* The walk over what waits ended at it, and nothing seemed to wait. */
+static void a_damaged_segment_shows_as_lag(void **state)
+{
+    struct support_tiering r;
+    struct tiering_status status;
+
+    support_tiering_init(&r, *state);
+    support_tiering_open_ok(&r);
+    support_tiering_fill(&r, 3);
+    damage_first(&r);
+    assert_int_equal(support_tiering_step(&r), VARVE_E_CORRUPT);
+    tiering_log_status(r.t, &status);
+    assert_int_equal(status.pending_segments, 3);
+    assert_true(status.oldest_pending_ms > 0);
+    support_tiering_deinit(&r);
+}
+
+/* Eviction wanted the times of its records, and stopped at it for good. */
+static void a_damaged_segment_that_is_committed_is_evicted(void **state)
+{
+    struct support_tiering r;
+    struct tiering_run run = {.evict = true};
+    struct hot_range range;
+
+    support_tiering_init(&r, *state);
+    r.policy.local_retention_bytes = -1;
+    support_tiering_open_ok(&r);
+    support_tiering_fill(&r, 3);
+    assert_int_equal(support_tiering_step(&r), 0);
+    damage_first(&r);
+    assert_int_equal(tiering_log_run(r.t, &run, NULL), 0);
+    hot_set_range(r.hot, &range);
+    assert_int_equal(range.floor, committed(&r));
+    support_tiering_check(&r);
+    support_tiering_deinit(&r);
+}
+
+/* It returned VARVE_E_CORRUPT for the segment, and spoke of the full disk. */
+static void a_step_with_two_failures_tells_of_the_one_it_returns(void **state)
+{
+    struct support_env *e = *state;
+    struct support_tiering r;
+    struct varve_error err = {0};
+    int64_t next;
+
+    support_tiering_init(&r, e);
+    r.hot_options.flush_ms = 1000;
+    support_tiering_open_ok(&r);
+    support_tiering_fill(&r, 1);
+    damage_first(&r);
+    assert_int_equal(support_tiering_append(&r, 100, 1, false, NULL), 0);
+    support_clock_advance_ms(&e->clock, 700000);
+    support_io_fail(
+        e->io,
+        &(struct support_io_fault){
+            .call = SUPPORT_IO_OPEN, .path = ".tmp", .nth = 1, .sys_errno = ENOSPC, .keep = true});
+    assert_int_equal(tiering_log_step(r.t, &next, &err), VARVE_E_CORRUPT);
+    assert_int_equal(err.code, VARVE_E_CORRUPT);
+    assert_non_null(strstr(err.msg, "00000000000000000000.log"));
+    support_io_fail(e->io, NULL);
+    support_tiering_deinit(&r);
+}
+
 static void the_watchdog_reports_segments_that_wait_too_long(void **state)
 {
     struct support_env *e = *state;
@@ -948,6 +1045,10 @@ int main(void)
         support_env_test(a_lost_reply_to_a_put_costs_an_orphan_and_no_data),
         support_env_test(a_lost_reply_to_the_root_write_is_not_a_defeat),
         support_env_test(a_damaged_segment_stalls_the_log_and_is_named),
+        support_env_test(a_flipped_leader_epoch_is_not_uploaded),
+        support_env_test(a_damaged_segment_shows_as_lag),
+        support_env_test(a_damaged_segment_that_is_committed_is_evicted),
+        support_env_test(a_step_with_two_failures_tells_of_the_one_it_returns),
         support_env_test(the_watchdog_reports_segments_that_wait_too_long),
         support_env_test(eviction_goes_by_the_clock_of_the_append),
         support_env_test(eviction_by_bytes_keeps_at_least_that_much),
