@@ -45,19 +45,22 @@ static bool call_end(struct sim_process *p, const struct excuse *e, const char *
                      const struct varve_error *err)
 {
     struct sim_world *w = p->world;
+    bool rotten = false;
 
     p->call = SIM_CALL_NONE;
     if (p->caller.dead) {
         sim_bury(w);
         return false;
     }
+    if (rc == VARVE_E_CORRUPT)
+        rotten = sim_rot_explains(p, err);
     sim_trace_mix(&w->trace, 77, (uint64_t)rc, (uint64_t)w->now_ns);
     if (rc < 0 && rc != VARVE_E_END)
         sim_trace_line(&w->trace, "  %s %s: %.130s", p->name, what, err->msg);
-    if (rc == VARVE_E_CORRUPT && w->flips == 0 && !lags(p))
-        sim_fail(w, "%s %s: nothing is damaged: %s", p->name, what, err->msg);
-    else if (rc < 0 && rc != VARVE_E_END && !lags(p) && e && e->faults == w->fault_count &&
-             !e->trouble && !in_trouble(w))
+    if (rc == VARVE_E_CORRUPT && w->flips == 0 && !lags(p) && !rotten)
+        sim_fail(w, "%s %s: nothing is damaged at %" PRId64 ": %s", p->name, what, p->at, err->msg);
+    else if (rc < 0 && rc != VARVE_E_END && !lags(p) && !rotten && e &&
+             e->faults == w->fault_count && !e->trouble && !in_trouble(w))
         sim_fail(w, "%s %s fails without a reason: %s", p->name, what, err->msg);
     return !w->failed;
 }
@@ -113,7 +116,8 @@ static void act_open(struct sim_process *p)
         return;
     if (rc == VARVE_E_EXISTS && w->has_root) /* the other has made the log at the same time */
         return;
-    (void)call_end(p, &e, "open", rc, &err);
+    if (call_end(p, &e, "open", rc, &err) && rc == VARVE_E_CORRUPT && p->writes)
+        sim_rot_mend(w, p->machine);
 }
 
 /* ---- writing ---- */
@@ -380,6 +384,22 @@ static void act_verify(struct sim_process *p)
     (void)call_end(p, rc == VARVE_E_FENCED ? NULL : &e, "verify", rc, &err);
 }
 
+static void act_repair(struct sim_process *p)
+{
+    struct sim_world *w = p->world;
+    struct varve_error err = {0};
+    bool calm = sim_chance(&w->rots, 1, 2), whole = w->flips == 0 && !in_trouble(w);
+    int rc;
+
+    if (!p->log || p->call != SIM_CALL_NONE || p->caller.dead || !p->log->tiering || !owns(p))
+        return;
+    w->quiet += calm;
+    (void)call_begin(p);
+    rc = sim_rot_repair(p, calm && whole && w->setup.lease_ms == 0, &err);
+    w->quiet -= calm;
+    (void)call_end(p, NULL, "repair", rc, &err);
+}
+
 /* ---- reading ---- */
 
 /* Reads up to `count` records from where the reader stands. */
@@ -392,10 +412,14 @@ static bool read_on(struct sim_process *p, struct varve_reader *reader, int64_t 
     for (; count > 0; count--) {
         struct excuse e = call_begin(p);
         int rc = varve_reader_next(reader, 0, &record, &err);
+        bool alive;
 
         if (rc == VARVE_E_OUT_OF_RANGE || rc == VARVE_E_FAILED)
             return call_end(p, NULL, "read", rc, &err);
-        if (!call_end(p, rc == VARVE_E_END ? NULL : &e, "read", rc, &err))
+        p->at = *at;
+        alive = call_end(p, rc == VARVE_E_END ? NULL : &e, "read", rc, &err);
+        p->at = -1;
+        if (!alive)
             return false;
         if (rc == VARVE_E_END && p->writes && *at < p->machine->view.end && *at >= w->start &&
             !p->machine->shaken)
@@ -715,6 +739,8 @@ void sim_event(struct sim_world *w, const struct sim_process *busy)
         troubles_end(w);
         if (sim_chance(&w->actors, 1, 3))
             time_passes(w);
+        if (!w->failed && sim_rot_event(w))
+            act_repair(&w->processes[owner]);
         if (w->failed)
             return;
     }

@@ -845,6 +845,16 @@ void sim_bucket_each(struct sim_bucket *b,
             visit(arg, b->objects[i].key, b->objects[i].data, b->objects[i].size);
 }
 
+bool sim_bucket_flip(struct sim_bucket *b, const char *key, size_t pos, uint8_t mask)
+{
+    struct object *o = object_find(b, key);
+
+    if (!o || pos >= o->size)
+        return false;
+    o->data[pos] ^= mask;
+    return true;
+}
+
 unsigned sim_bucket_uploads(const struct sim_bucket *b)
 {
     return (unsigned)b->upload_count;

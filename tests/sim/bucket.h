@@ -45,6 +45,8 @@ const void *sim_bucket_look(struct sim_bucket *b, const char *key, size_t *ret_s
 void sim_bucket_each(struct sim_bucket *b,
                      void (*visit)(void *arg, const char *key, const void *data, size_t size),
                      void *arg);
+/* Bits of one byte of an object change, or change back. False: there is none, or not so long. */
+bool sim_bucket_flip(struct sim_bucket *b, const char *key, size_t pos, uint8_t mask);
 unsigned sim_bucket_uploads(const struct sim_bucket *b);
 
 #endif

@@ -186,7 +186,8 @@ void sim_check_finding(void *ctx, const struct varve_finding *f)
         return; /* a local root may be older than the bucket's for a while */
     sim_trace_line(&w->trace, "  %s: %.100s: %.60s", f->kind, f->where, f->text);
     /* The caches are not synced, and a loss of power tears them; nothing of that is served. */
-    if (!strstr(f->where, "/cache/") && !local_excuse(w, f->where) && !index_excuse(w, f->where))
+    if (!strstr(f->where, "/cache/") && !sim_rot_found(w, f->where) && !local_excuse(w, f->where) &&
+        !index_excuse(w, f->where))
         sim_fail(w, "verify: %s: %s: %s", f->kind, f->where, f->text);
 }
 
@@ -199,6 +200,7 @@ void sim_check(struct sim_world *w)
     struct sim_process *p;
 
     heal(w);
+    sim_rot_settle(w);
     w->over = true;
     if (!w->has_root)
         return; /* never got so far */
@@ -216,6 +218,8 @@ void sim_check(struct sim_world *w)
     if (info.hot_start > info.cold_end)
         sim_fail(w, "I1: the end: hot from %" PRId64 ", cold to %" PRId64, info.hot_start,
                  info.cold_end);
+    if (!w->failed && w->damage_count > 0)
+        sim_rot_check(p);
     read_all(p, info.start_offset, info.end_offset);
     if (!w->failed && varve_log_verify(p->log, &verify, &err) < 0)
         sim_fail(w, "the end: verify: %s", err.msg);

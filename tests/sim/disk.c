@@ -33,6 +33,7 @@ struct undo {
 struct inode {
     uint64_t number;
     unsigned refs; /* names of all three kinds, descriptors, mappings */
+    unsigned maps;
     bool is_dir;
     uint8_t *data;
     uint32_t touched_pages; /* below it all pages may hold something, */
@@ -782,7 +783,7 @@ static int disk_ftruncate(void *ctx, int fd, int64_t size)
     return step_end(c, f->kind, SIM_TRUNCATE, &v, 0);
 }
 
-static void stat_fill(const struct inode *n, struct stat *ret)
+static void stat_fill(const struct sim_disk *d, const struct inode *n, struct stat *ret)
 {
     memset(ret, 0, sizeof(*ret));
     ret->st_dev = 1;
@@ -790,14 +791,15 @@ static void stat_fill(const struct inode *n, struct stat *ret)
     ret->st_mode = n->is_dir ? S_IFDIR | 0777 : S_IFREG | 0666;
     ret->st_size = n->size;
     ret->st_blocks = (blkcnt_t)(room_of(n) / 512);
-    ret->st_nlink = 1;
+    for (size_t i = 0; i < d->names.count; i++)
+        ret->st_nlink += d->names.v[i].inode == n;
 }
 
 static int disk_fstat(void *ctx, int fd, struct stat *ret)
 {
     struct sim_caller *c = ctx;
 
-    stat_fill(fd_get(c->disk, fd)->inode, ret);
+    stat_fill(c->disk, fd_get(c->disk, fd)->inode, ret);
     return 0;
 }
 
@@ -811,7 +813,7 @@ static int disk_stat(void *ctx, const char *path, struct stat *ret)
     e = entries_find(&c->disk->names, path);
     if (!e)
         return -ENOENT;
-    stat_fill(e->inode, ret);
+    stat_fill(c->disk, e->inode, ret);
     return 0;
 }
 
@@ -996,6 +998,7 @@ static int disk_mmap(void *ctx, int fd, size_t size, bool writable, void **ret)
         n->by_map = true;
     }
     n->refs++;
+    n->maps++;
     *ret = n->data;
     return 0;
 }
@@ -1007,6 +1010,7 @@ static int disk_munmap(void *ctx, void *addr, size_t size)
 
     (void)size;
     assert(n);
+    n->maps--;
     inode_unref(c->disk, n);
     return 0;
 }
@@ -1292,12 +1296,69 @@ void sim_disk_each(struct sim_disk *d, const char *prefix,
             visit(arg, d->names.v[i].path, d->names.v[i].inode->data, d->names.v[i].inode->size);
 }
 
-bool sim_disk_flip(struct sim_disk *d, const char *path, uint64_t chance)
+enum sim_kind sim_disk_kind(const char *path)
+{
+    return kind_of(path);
+}
+
+bool sim_disk_rot(struct sim_disk *d, const char *path, bool copy, int64_t pos, uint8_t mask,
+                  struct sim_rot *ret)
 {
     struct entry *e = entries_find(&d->names, path);
+    struct inode *n = e ? e->inode : NULL;
+    size_t sector = (size_t)(pos / SIM_SECTOR);
+    int64_t end = pos + SIM_ROT_AROUND + 1;
 
-    if (!e || e->inode->is_dir || e->inode->size == 0)
+    if (!n || n->is_dir || n->by_map || pos >= n->size)
         return false;
-    e->inode->data[chance / 8 % (uint64_t)e->inode->size] ^= (uint8_t)(1u << chance % 8);
+    if (!copy && (n->maps > 0 || pos >= n->durable_size ||
+                  (sector < n->undo_sectors && n->undo_at[sector] > 0)))
+        return false;
+    *ret = (struct sim_rot){.inode = n->number, .pos = pos, .mask = mask};
+    ret->from = pos > SIM_ROT_AROUND ? pos - SIM_ROT_AROUND : 0;
+    ret->around_size = (uint8_t)((end < n->size ? end : n->size) - ret->from);
+    memcpy(ret->around, n->data + ret->from, ret->around_size);
+    touch(n, pos, 1);
+    n->data[pos] ^= mask;
     return true;
+}
+
+/* Is it in this file, or was it? *ret_wrong: is the byte wrong? A copy has it as well. */
+static bool rot_is_in(const struct inode *n, const struct sim_rot *rot, bool *ret_wrong)
+{
+    uint8_t around[sizeof(rot->around)];
+    size_t at = (size_t)(rot->pos - rot->from);
+
+    if (n->is_dir || rot->from + rot->around_size > n->size)
+        return false;
+    memcpy(around, n->data + rot->from, rot->around_size);
+    *ret_wrong = around[at] != rot->around[at];
+    if (*ret_wrong)
+        around[at] ^= rot->mask;
+    return memcmp(around, rot->around, rot->around_size) == 0;
+}
+
+bool sim_disk_rotten(struct sim_disk *d, const struct sim_rot *rot, const char *path, bool there)
+{
+    for (size_t i = 0; i < d->names.count; i++) {
+        const struct entry *e = &d->names.v[i];
+        bool is_there = strcmp(e->path, path) == 0, wrong;
+
+        if ((is_there || (!there && e->inode->number == rot->inode)) &&
+            rot_is_in(e->inode, rot, &wrong) && wrong)
+            return true;
+    }
+    return false;
+}
+
+void sim_disk_turn(struct sim_disk *d, const struct sim_rot *rot, const char *path, bool wrong)
+{
+    for (size_t i = 0; i < d->names.count; i++) {
+        const struct entry *e = &d->names.v[i];
+        bool is_wrong;
+
+        if ((strcmp(e->path, path) == 0 || e->inode->number == rot->inode) &&
+            rot_is_in(e->inode, rot, &is_wrong) && is_wrong != wrong)
+            e->inode->data[rot->pos] ^= rot->mask;
+    }
 }

@@ -76,7 +76,26 @@ unsigned sim_disk_open_count(const struct sim_disk *d);
 void sim_disk_each(struct sim_disk *d, const char *prefix,
                    void (*visit)(void *arg, const char *path, uint8_t *data, int64_t size),
                    void *arg);
-/* A bit of a file at rest changes. False: no such file, or it is empty. */
-bool sim_disk_flip(struct sim_disk *d, const char *path, uint64_t chance);
+enum sim_kind sim_disk_kind(const char *path);
+
+/* Bits of one byte of a file that have changed by themselves. */
+#define SIM_ROT_AROUND 16
+struct sim_rot {
+    uint64_t inode;
+    int64_t pos;
+    uint8_t mask;
+    /* What is around it, as it was: the place may be given to something else. */
+    int64_t from;
+    uint8_t around_size, around[2 * SIM_ROT_AROUND + 1];
+};
+
+/* False: it is not at rest: not synced, mapped, or not there. The first two do not matter for a
+ * mere `copy`. */
+bool sim_disk_rot(struct sim_disk *d, const char *path, bool copy, int64_t pos, uint8_t mask,
+                  struct sim_rot *ret);
+/* Is the byte wrong in the file of this path? `there` false: or in that file by any other name. */
+bool sim_disk_rotten(struct sim_disk *d, const struct sim_rot *rot, const char *path, bool there);
+/* Makes it right in all of them, or wrong. */
+void sim_disk_turn(struct sim_disk *d, const struct sim_rot *rot, const char *path, bool wrong);
 
 #endif

@@ -108,6 +108,7 @@ static struct sim_setup setup_of(uint64_t seed)
     s.fold.page_entries = 1 + (size_t)sim_below(&r, s.fold.root_entries + 1);
     s.fold.page_refs = 3 + (size_t)sim_below(&r, 4);
     setup_aim(&s, &r);
+    s.rots = s.faults && seed % 6 == 5;
     return s;
 }
 

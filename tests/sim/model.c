@@ -417,13 +417,16 @@ void sim_model_stored(void *ctx, const char *key, const void *data, size_t size)
     struct sim_world *w = ctx;
     struct varve_error err = {0};
     struct index_root root;
+    uint32_t crc;
 
     if (strcmp(key, "logs/" SIM_LOG "/@/root") != 0)
         return;
+    crc = size > 8 ? base_crc32c(0, data, size - 8) : 0; /* without its own */
     if (index_root_decode(data, size, &root, &err) < 0)
         sim_fail(w, "a root that cannot be read: %s", err.msg);
-    else
+    else if (!w->has_root || w->root_crc != crc) /* a repair may repeat it */
         root_written(w, &root);
+    w->root_crc = crc;
 }
 
 static bool root_now(struct sim_world *w, struct index_root *ret)
@@ -492,6 +495,7 @@ void sim_model_unlink(void *ctx, struct sim_caller *c, const char *path, const v
     int64_t end = segment_end(data, size), base = strtoll(strrchr(path, '/') + 1, NULL, 10);
 
     w->evictions++;
+    end = sim_rot_end(w, p->machine, path, end);
     if (end < 0 || end <= w->committed.end || end <= w->start)
         return;
     /* Recovery drops what lies behind a torn segment; what it may not drop, M6 says. */
@@ -604,6 +608,7 @@ void sim_model_opened(struct sim_process *p)
     bool owner, aware;
 
     w->quiet++;
+    sim_rot_lift(w, m, true);
     if (varve_log_info(p->log, &info, &err) < 0)
         sim_fail(w, "info after opening: %s", err.msg);
     must = m->shaken ? m->synced : m->view.end;
@@ -649,6 +654,7 @@ void sim_model_opened(struct sim_process *p)
     if (owner)
         w->epoch_opened = epoch;
     m->shaken = false;
+    sim_rot_lift(w, m, false);
     w->quiet--;
     sim_trace_line(&w->trace, "  %s has the log: start %" PRId64 ", n %" PRId64 ", end %" PRId64,
                    p->name, info.start_offset, info.cold_end, info.end_offset);

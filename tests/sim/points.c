@@ -33,6 +33,7 @@ static const char *const step_names[SIM_STEPS] = {
     [SIM_GET] = "get",           [SIM_HEAD] = "head",         [SIM_LIST] = "list",
     [SIM_DELETE] = "delete",     [SIM_BEGIN] = "begin",       [SIM_PART] = "part",
     [SIM_COMPLETE] = "complete", [SIM_ABORT] = "abort",       [SIM_CHECK] = "check",
+    [SIM_REST] = "rest",
 };
 
 static const char *const fault_names[SIM_FAULTS] = {
@@ -72,6 +73,7 @@ static const unsigned step_faults[SIM_STEPS] = {
     [SIM_COMPLETE] = REQUEST | 1u << SIM_TWICE,
     [SIM_ABORT] = REQUEST,
     [SIM_CHECK] = PLAIN,
+    [SIM_REST] = 1u << SIM_FLIP,
 };
 
 #define S(step) (1u << SIM_##step)
@@ -80,20 +82,20 @@ static const unsigned step_faults[SIM_STEPS] = {
  * that is here and never taken does. */
 static const unsigned kind_steps[SIM_KINDS] = {
     [SIM_SEGMENT] = S(CREATE) | S(WRITE) | S(SYNC) | S(TRUNCATE) | S(ALLOCATE) | S(RENAME) |
-                    S(UNLINK) | S(READ),
-    [SIM_INDEX] = S(CREATE) | S(WRITE) | S(SYNC) | S(RENAME) | S(UNLINK) | S(READ),
+                    S(UNLINK) | S(READ) | S(REST),
+    [SIM_INDEX] = S(CREATE) | S(WRITE) | S(SYNC) | S(RENAME) | S(UNLINK) | S(READ) | S(REST),
     [SIM_PUBLISHED] = S(CREATE) | S(WRITE) | S(SYNC) | S(READ),
-    [SIM_CHECKPOINT] = S(CREATE) | S(WRITE) | S(SYNC) | S(RENAME) | S(UNLINK) | S(READ),
-    [SIM_LOCAL_ROOT] = S(CREATE) | S(WRITE) | S(SYNC) | S(RENAME) | S(UNLINK),
-    [SIM_LOCAL_PAGE] = S(CREATE) | S(WRITE) | S(SYNC) | S(RENAME) | S(UNLINK),
-    [SIM_JOURNAL] = S(CREATE) | S(WRITE) | S(TRUNCATE) | S(READ),
+    [SIM_CHECKPOINT] = S(CREATE) | S(WRITE) | S(SYNC) | S(RENAME) | S(UNLINK) | S(READ) | S(REST),
+    [SIM_LOCAL_ROOT] = S(CREATE) | S(WRITE) | S(SYNC) | S(RENAME) | S(UNLINK) | S(REST),
+    [SIM_LOCAL_PAGE] = S(CREATE) | S(WRITE) | S(SYNC) | S(RENAME) | S(UNLINK) | S(REST),
+    [SIM_JOURNAL] = S(CREATE) | S(WRITE) | S(TRUNCATE) | S(READ) | S(REST),
     [SIM_DIVERGENT] = S(LINK) | S(READ),
     [SIM_SETTINGS] = S(CREATE) | S(WRITE) | S(SYNC) | S(RENAME) | S(UNLINK) | S(READ),
     [SIM_LOCK] = S(CREATE) | S(WRITE) | S(TRUNCATE),
-    [SIM_CACHE] = S(CREATE) | S(WRITE) | S(TRUNCATE) | S(ALLOCATE) | S(READ),
+    [SIM_CACHE] = S(CREATE) | S(WRITE) | S(TRUNCATE) | S(ALLOCATE) | S(READ) | S(REST),
     [SIM_DIRECTORY] = S(SYNC) | S(MKDIR) | S(RMDIR),
     [SIM_OBJECT] = S(PUT) | S(GET) | S(HEAD) | S(DELETE) | S(BEGIN) | S(PART) | S(COMPLETE) |
-                   S(ABORT) | S(CHECK),
+                   S(ABORT) | S(CHECK) | S(REST),
     [SIM_ROOT] = S(PUT) | S(GET) | S(HEAD),
     [SIM_PAGE] = S(PUT) | S(GET) | S(DELETE),
     [SIM_LEASE] = S(PUT) | S(GET),
@@ -123,9 +125,16 @@ bool sim_point_exists(enum sim_kind kind, enum sim_step step)
 
 bool sim_point_can(enum sim_kind kind, enum sim_step step, enum sim_fault fault)
 {
-    if (fault == SIM_FLIP && kind != SIM_OBJECT && kind != SIM_ROOT)
+    if (fault == SIM_FLIP && step != SIM_REST && kind != SIM_OBJECT && kind != SIM_ROOT)
         return false; /* others have no checksum of their own: the connection's must do */
     return sim_point_exists(kind, step) && step_faults[step] >> fault & 1;
+}
+
+/* Is it made to happen at a step? What changes at rest has an actor of its own. */
+static bool awaited(unsigned kind, unsigned step, unsigned fault)
+{
+    return step != SIM_REST &&
+           sim_point_can((enum sim_kind)kind, (enum sim_step)step, (enum sim_fault)fault);
 }
 
 bool sim_fault_crashes(enum sim_fault fault)
@@ -140,7 +149,7 @@ unsigned sim_points_count(void)
     for (unsigned k = 0; k < SIM_KINDS; k++)
         for (unsigned s = 0; s < SIM_STEPS; s++)
             for (unsigned f = 0; f < SIM_FAULTS; f++)
-                count += sim_point_can((enum sim_kind)k, (enum sim_step)s, (enum sim_fault)f);
+                count += awaited(k, s, f);
     return count;
 }
 
@@ -151,7 +160,7 @@ struct sim_target sim_points_at(unsigned index)
             for (unsigned f = 0; f < SIM_FAULTS; f++) {
                 struct sim_target t = {(enum sim_kind)k, (enum sim_step)s, (enum sim_fault)f};
 
-                if (sim_point_can(t.kind, t.step, t.fault) && index-- == 0)
+                if (awaited(k, s, f) && index-- == 0)
                     return t;
             }
     assert(false);

@@ -59,6 +59,8 @@ enum sim_step {
     SIM_COMPLETE,
     SIM_ABORT,
     SIM_CHECK,
+    /* nobody's: what lies there changes by itself */
+    SIM_REST,
     SIM_STEPS
 };
 

@@ -145,6 +145,7 @@ void sim_bury(struct sim_world *w)
             continue;
         sim_disk_thaw(m->disk);
         sim_disk_cut_power(m->disk, w->walk && w->walk->strict);
+        sim_rot_power(w, m);
         m->dark = false;
         m->boots++;
         m->boot_ns = w->now_ns;
@@ -307,7 +308,8 @@ static void process_init(struct sim_world *w, unsigned i, const char *name,
 {
     struct sim_process *p = &w->processes[i];
 
-    *p = (struct sim_process){.world = w, .name = name, .machine = machine, .writes = writes};
+    *p = (struct sim_process){
+        .world = w, .name = name, .machine = machine, .writes = writes, .at = -1};
     p->caller = (struct sim_caller){.owner = p, .disk = machine ? machine->disk : w->nothing};
     sim_disk_io(&p->caller, &p->io);
     p->clock = (struct base_clock){.ctx = p,
@@ -351,6 +353,7 @@ void sim_world_init(struct sim_world *w, const struct sim_setup *setup)
     w->faults.state = sim_u64(&r);
     w->chaos.state = sim_u64(&r);
     w->ids.state = sim_u64(&r);
+    w->rots.state = sim_u64(&r);
     w->attempt_count = 1;
     for (unsigned i = 0; i < 2; i++) {
         struct sim_machine *m = &w->machines[i];

@@ -38,6 +38,7 @@ struct sim_setup {
     bool wall_jumps;
     int64_t retention_ms, retention_bytes, local_retention_ms, local_retention_bytes;
     int64_t delete_delay_ms, segment_ms, flush_ms, segment_bytes;
+    bool rots;  /* bits change at rest */
     bool folds; /* small pages of the manifest */
     struct index_fold fold;
     /* What must go wrong once, whatever else does. */
@@ -85,6 +86,19 @@ struct sim_machine {
     int64_t displaced_at;
 };
 
+/* Bits that have changed at rest (rot.c). */
+#define SIM_DAMAGES 48
+struct sim_damage {
+    enum sim_kind kind;
+    unsigned machine; /* of files */
+    char path[160];   /* or the key */
+    struct sim_rot rot;
+    int64_t base, end;    /* of the segment or object */
+    int64_t first, until; /* what can not be read because of it */
+    bool found;           /* by verify */
+    bool lifted;
+};
+
 enum sim_call { SIM_CALL_NONE, SIM_CALL_OPEN, SIM_CALL_CLOSE, SIM_CALL_WORK };
 
 struct sim_process {
@@ -110,6 +124,7 @@ struct sim_process {
     int64_t opened_ns;
     int64_t step_ms; /* when the tierer wants to be called */
     int64_t renew_ns, look_ns;
+    int64_t at; /* the offset that it reads; -1: it reads none */
     bool fenced;
     bool wants; /* shall take the log over when it opens it next */
 };
@@ -119,7 +134,7 @@ struct sim_process {
 struct sim_world {
     struct sim_setup setup;
     struct sim_trace trace;
-    struct sim_random actors, faults, chaos, ids;
+    struct sim_random actors, faults, chaos, ids, rots;
     struct sim_points points;
     uint64_t fault_count;
     uint64_t event_count;
@@ -149,6 +164,7 @@ struct sim_world {
     uint32_t epoch;
     uint32_t epoch_opened; /* of the last owner whose opening has returned */
     uint64_t generation;
+    uint32_t root_crc;
     struct base_id owner;
     bool has_root;
     uint64_t flips; /* bodies changed on their way: damage may be reported */
@@ -156,6 +172,9 @@ struct sim_world {
         int64_t offset, ms;
     } starts[256]; /* when the log start moved */
     unsigned start_count;
+
+    struct sim_damage damages[SIM_DAMAGES];
+    unsigned damage_count;
 
     bool over; /* the events are over, and the end is checked */
     bool failed;
@@ -241,6 +260,29 @@ struct sim_walk {
 int sim_crash_points(unsigned processes, unsigned every, FILE *out);
 /* One crash with its story: "parts:117:kill<:1". */
 int sim_crash_one(const char *which, bool calls, FILE *out);
+
+/* rot.c */
+/* Perhaps changes bits. True: an operator runs `verify --repair`. */
+bool sim_rot_event(struct sim_world *w);
+/* Is this VARVE_E_CORRUPT what it must be? */
+bool sim_rot_explains(struct sim_process *p, const struct varve_error *err);
+/* Is what verify has found damaged? Notes it. */
+bool sim_rot_found(struct sim_world *w, const char *where);
+/* Where the segment ends: `end`, by its batches, if it is not damaged. */
+int64_t sim_rot_end(struct sim_world *w, const struct sim_machine *m, const char *path,
+                    int64_t end);
+/* Undoes the damage that the machine sees for a while, and puts it back. */
+void sim_rot_lift(struct sim_world *w, const struct sim_machine *m, bool lifted);
+/* The machine has lost power: where nothing vouches for what was synced, damage looks like a torn
+ * tail. Sealing writes a checkpoint in fsync mode only. */
+void sim_rot_power(struct sim_world *w, struct sim_machine *m);
+/* Undoes the damage of its segments for good. */
+void sim_rot_mend(struct sim_world *w, const struct sim_machine *m);
+/* verify --repair; `demands`: nothing interferes, so it must mend what it can. */
+int sim_rot_repair(struct sim_process *p, bool demands, struct varve_error *err);
+/* At the end: mends what is the only copy; later, finds and repairs the rest. */
+void sim_rot_settle(struct sim_world *w);
+void sim_rot_check(struct sim_process *p);
 
 /* check.c: the end of a seed. */
 void sim_check(struct sim_world *w);
