@@ -62,6 +62,46 @@ static int tombstone_read(struct varve_store *s, const char *name, struct base_i
     return r;
 }
 
+/* The local files know the log only by their place: beside a new root they would be its records. */
+int log_delete_leftovers(struct varve_store *s, const char *name, struct varve_error *err)
+{
+    struct tiering_log_options options = {
+        .log_name = name, .segments = s->segments, .meta = s->meta};
+    struct index_root root;
+    struct cold_etag etag;
+    char *dir = NULL, *journal = NULL;
+    void *data = NULL;
+    size_t size;
+    bool any = false, objects;
+    int r = log_store_log_dir(s, name, &dir, err);
+
+    if (r == 0)
+        r = base_format(&journal, err, "%s/uploads", dir);
+    options.journal_path = journal;
+    if (r == 0)
+        (void)s->env.io->list(s->env.io->ctx, dir, log_names_visit_any, &any);
+    if (any) {
+        r = cold_manifest_read_root(s->meta, name, &data, &size, &etag, err);
+        if (r == 0)
+            r = index_root_decode(data, size, &root, err);
+        if (r == 0 && root.tombstone) { /* the uploads' journal is among the files */
+            r = tiering_log_delete_rest(&s->env, &options, &root.log_id, &objects, err);
+            if (r == 0)
+                r = log_delete_local(s, name, err);
+            if (r == 0)
+                r = base_dir_create(s->env.io, dir, true, err);
+            if (r == 0) /* their names must not come back beside the new root */
+                r = base_dir_sync(s->env.io, dir, err);
+        }
+        if (r == VARVE_E_NOT_FOUND)
+            r = 0;
+        free(data);
+    }
+    free(dir);
+    free(journal);
+    return r;
+}
+
 /* What is local of a log that was deleted, unless it was made anew since. */
 static int delete_rest_local(struct varve_store *s, const char *name, const struct base_id *id,
                              const char *dir, bool *any, struct varve_error *err)

@@ -646,7 +646,9 @@ static int create_locked(struct varve_store *s, const char *name, const char *co
 
     if (find_open_locked(s, name))
         return base_fail(err, VARVE_E_EXISTS, "it exists already");
-    r = log_store_log_dir(s, name, &dir, err);
+    r = log_delete_leftovers(s, name, err);
+    if (r == 0)
+        r = log_store_log_dir(s, name, &dir, err);
     if (r == 0)
         r = base_dir_create(s->env.io, dir, true, err);
     free(dir);

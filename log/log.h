@@ -80,6 +80,9 @@ void log_range(struct varve_log *log, int64_t *ret_floor, int64_t *ret_end);
 void log_delete_empty_dirs(struct varve_store *s, const char *name);
 /* All that is local of a log that is deleted, or is another by now. */
 int log_delete_local(struct varve_store *s, const char *name, struct varve_error *err);
+/* Before a log is made: what a deletion that was interrupted has left of the last one of that name.
+ */
+int log_delete_leftovers(struct varve_store *s, const char *name, struct varve_error *err);
 /* A deletion that was interrupted behind its tombstone is gone on with. VARVE_E_NOT_FOUND, without
  * a message: there is nothing to go on with. Takes the store's mutex. */
 int log_delete_rest(struct varve_store *s, const char *name, struct varve_error *err);

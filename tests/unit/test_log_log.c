@@ -600,6 +600,35 @@ static void a_deletion_that_was_interrupted_is_gone_on_with(void **state)
     varve_store_close(store);
 }
 
+/* They were taken for records of the new log, which began where the old one had ended. */
+static void a_log_made_again_holds_nothing_of_a_deletion_that_was_interrupted(void **state)
+{
+    struct support_env *e = *state;
+    struct varve_store_options options = support_store_options(e);
+    struct varve_store *store;
+    struct varve_error err = {0};
+    struct varve_log *log;
+    char url[4200];
+
+    snprintf(url, sizeof(url), "faulty+file://%s?seed=1&faults=delete(logs/a/*):error@1",
+             support_store_path(e, "cold"));
+    options.cold_url = url;
+    store = support_store_open(e, &options);
+    log = support_log_open(store, "a/b", NULL);
+    support_log_append(log, 300, 7);
+    support_log_tier(log, true, false);
+    support_log_append(log, 10, 7);
+    varve_log_close(log);
+    support_fails(varve_log_delete(store, "a/b", &err), &err, VARVE_E_STORE, "made to fail");
+    assert_true(support_file_exists(support_store_path(e, "logs/a/b")));
+    log = support_log_open(store, "a/b", NULL);
+    assert_int_equal(support_log_read(log, 0), 0);
+    assert_int_equal(support_log_append(log, 3, 7), 21);
+    assert_int_equal(support_log_read(log, 0), 21);
+    varve_log_close(log);
+    varve_store_close(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -620,6 +649,7 @@ int main(void)
         support_env_test(options_are_changed_and_kept),
         support_env_test(a_deleted_log_is_gone_and_its_name_is_free),
         support_env_test(a_deletion_that_was_interrupted_is_gone_on_with),
+        support_env_test(a_log_made_again_holds_nothing_of_a_deletion_that_was_interrupted),
     };
 
     return cmocka_run_group_tests_name("log_log", tests, NULL, NULL);
