@@ -741,6 +741,7 @@ void sim_event(struct sim_world *w, const struct sim_process *busy)
             time_passes(w);
         if (!w->failed && sim_rot_event(w))
             act_repair(&w->processes[owner]);
+        sim_again_event(w);
         if (w->failed)
             return;
     }

@@ -114,7 +114,8 @@ static void bucket_visit(void *arg, const char *key, const void *data, size_t si
 
     (void)data;
     (void)size;
-    if (!name || !index_key_parse(name + 1, &parts))
+    if (!name || !index_key_parse(name + 1, &parts) ||
+        strncmp(key, "logs/" SIM_LOG "/", strlen("logs/" SIM_LOG "/")) != 0)
         return;
     k->objects += !parts.page;
     k->pages += parts.page;
@@ -206,6 +207,10 @@ void sim_check(struct sim_world *w)
         return; /* never got so far */
     p = open_owner(w);
     if (!p || w->failed)
+        return;
+    if (w->setup.again)
+        sim_again_check(p);
+    if (w->failed)
         return;
     finish(p);
     if (w->failed)

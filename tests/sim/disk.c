@@ -68,6 +68,7 @@ struct change {
     char *path;
     struct inode *inode; /* NULL: the name goes */
     int partner;         /* of a rename: the change before this one that must survive for it */
+    uint64_t number;     /* files made later have a higher one */
     bool survived;
 };
 
@@ -265,6 +266,7 @@ static int name_set(struct sim_disk *d, const char *path, struct inode *inode, i
         .path = strdup(path),
         .inode = inode,
         .partner = partner,
+        .number = d->next_number,
     };
     entries_set(d, &d->names, path, inode);
     return (int)d->pending_count++;
@@ -275,6 +277,29 @@ static void change_free(struct sim_disk *d, struct change *c)
     if (c->inode)
         inode_unref(d, c->inode);
     free(c->path);
+}
+
+/* A name has changed on the disk. What was in a directory goes with it, though it was not told so.
+ */
+static void durable_set(struct sim_disk *d, const struct change *c)
+{
+    const struct entry *e = entries_find(&d->durable, c->path);
+    size_t n = strlen(c->path);
+
+    if (!c->inode && e && e->inode->is_dir)
+        for (size_t i = d->durable.count; i > 0; i--) {
+            char *path = d->durable.v[i - 1].path;
+
+            if (d->durable.v[i - 1].inode->number <= c->number && strncmp(path, c->path, n) == 0 &&
+                path[n] == '/') {
+                char copy[256];
+
+                assert(strlen(path) < sizeof(copy));
+                strcpy(copy, path);
+                entries_set(d, &d->durable, copy, NULL);
+            }
+        }
+    entries_set(d, &d->durable, c->path, c->inode);
 }
 
 /* The directory with this hash is synced. A rename out of it needs the other name, too. */
@@ -289,7 +314,7 @@ static void names_sync(struct sim_disk *d, uint64_t dir)
         int partner = c->partner >= 0 ? moved[c->partner] : -1;
 
         if (c->dir == dir && partner < 0) {
-            entries_set(d, &d->durable, c->path, c->inode);
+            durable_set(d, c);
             change_free(d, c);
             moved[i] = -1;
             continue;
@@ -1231,7 +1256,7 @@ void sim_disk_cut_power(struct sim_disk *d, bool strict)
 
         c->survived = (c->partner < 0 || d->pending[c->partner].survived) && survives(d, mood);
         if (c->survived)
-            entries_set(d, &d->durable, c->path, c->inode);
+            durable_set(d, c);
     }
     for (size_t i = 0; i < d->pending_count; i++)
         change_free(d, &d->pending[i]);

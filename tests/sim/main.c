@@ -109,6 +109,7 @@ static struct sim_setup setup_of(uint64_t seed)
     s.fold.page_refs = 3 + (size_t)sim_below(&r, 4);
     setup_aim(&s, &r);
     s.rots = s.faults && seed % 6 == 5;
+    s.again = seed % 6 == 2;
     return s;
 }
 

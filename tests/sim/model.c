@@ -494,6 +494,8 @@ void sim_model_unlink(void *ctx, struct sim_caller *c, const char *path, const v
     struct sim_process *p = c->owner;
     int64_t end = segment_end(data, size), base = strtoll(strrchr(path, '/') + 1, NULL, 10);
 
+    if (!strstr(path, "/logs/" SIM_LOG "/"))
+        return;
     w->evictions++;
     end = sim_rot_end(w, p->machine, path, end);
     if (end < 0 || end <= w->committed.end || end <= w->start)

@@ -84,7 +84,7 @@ static const unsigned kind_steps[SIM_KINDS] = {
     [SIM_SEGMENT] = S(CREATE) | S(WRITE) | S(SYNC) | S(TRUNCATE) | S(ALLOCATE) | S(RENAME) |
                     S(UNLINK) | S(READ) | S(REST),
     [SIM_INDEX] = S(CREATE) | S(WRITE) | S(SYNC) | S(RENAME) | S(UNLINK) | S(READ) | S(REST),
-    [SIM_PUBLISHED] = S(CREATE) | S(WRITE) | S(SYNC) | S(READ),
+    [SIM_PUBLISHED] = S(CREATE) | S(WRITE) | S(SYNC) | S(READ) | S(UNLINK),
     [SIM_CHECKPOINT] = S(CREATE) | S(WRITE) | S(SYNC) | S(RENAME) | S(UNLINK) | S(READ) | S(REST),
     [SIM_LOCAL_ROOT] = S(CREATE) | S(WRITE) | S(SYNC) | S(RENAME) | S(UNLINK) | S(REST),
     [SIM_LOCAL_PAGE] = S(CREATE) | S(WRITE) | S(SYNC) | S(RENAME) | S(UNLINK) | S(REST),
@@ -127,6 +127,8 @@ bool sim_point_can(enum sim_kind kind, enum sim_step step, enum sim_fault fault)
 {
     if (fault == SIM_FLIP && step != SIM_REST && kind != SIM_OBJECT && kind != SIM_ROOT)
         return false; /* others have no checksum of their own: the connection's must do */
+    if (kind == SIM_PUBLISHED && step == SIM_UNLINK)
+        return false; /* only when a log is deleted, among others that can */
     return sim_point_exists(kind, step) && step_faults[step] >> fault & 1;
 }
 

@@ -354,6 +354,7 @@ void sim_world_init(struct sim_world *w, const struct sim_setup *setup)
     w->chaos.state = sim_u64(&r);
     w->ids.state = sim_u64(&r);
     w->rots.state = sim_u64(&r);
+    w->again.state = sim_u64(&r);
     w->attempt_count = 1;
     for (unsigned i = 0; i < 2; i++) {
         struct sim_machine *m = &w->machines[i];

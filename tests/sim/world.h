@@ -39,6 +39,7 @@ struct sim_setup {
     int64_t retention_ms, retention_bytes, local_retention_ms, local_retention_bytes;
     int64_t delete_delay_ms, segment_ms, flush_ms, segment_bytes;
     bool rots;  /* bits change at rest */
+    bool again; /* a log is deleted and made again */
     bool folds; /* small pages of the manifest */
     struct index_fold fold;
     /* What must go wrong once, whatever else does. */
@@ -99,6 +100,14 @@ struct sim_damage {
     bool lifted;
 };
 
+/* Of the log that is deleted and made again (again.c): one of its lives. */
+#define SIM_LIVES 64
+struct sim_life {
+    char id[40];
+    int64_t end; /* as far as was ever appended */
+    bool over;
+};
+
 enum sim_call { SIM_CALL_NONE, SIM_CALL_OPEN, SIM_CALL_CLOSE, SIM_CALL_WORK };
 
 struct sim_process {
@@ -134,7 +143,7 @@ struct sim_process {
 struct sim_world {
     struct sim_setup setup;
     struct sim_trace trace;
-    struct sim_random actors, faults, chaos, ids, rots;
+    struct sim_random actors, faults, chaos, ids, rots, again;
     struct sim_points points;
     uint64_t fault_count;
     uint64_t event_count;
@@ -175,6 +184,9 @@ struct sim_world {
 
     struct sim_damage damages[SIM_DAMAGES];
     unsigned damage_count;
+
+    struct sim_life lives[SIM_LIVES];
+    unsigned life_count;
 
     bool over; /* the events are over, and the end is checked */
     bool failed;
@@ -283,6 +295,11 @@ int sim_rot_repair(struct sim_process *p, bool demands, struct varve_error *err)
 /* At the end: mends what is the only copy; later, finds and repairs the rest. */
 void sim_rot_settle(struct sim_world *w);
 void sim_rot_check(struct sim_process *p);
+
+/* again.c */
+void sim_again_event(struct sim_world *w);
+/* At the end, by the owner of the other log. */
+void sim_again_check(struct sim_process *p);
 
 /* check.c: the end of a seed. */
 void sim_check(struct sim_world *w);
