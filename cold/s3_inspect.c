@@ -94,6 +94,7 @@ static const char *kind_of_trouble(enum s3_http_trouble trouble)
         return "expired-certificate";
     case S3_HTTP_TROUBLE_ANOTHER_HOST:
         return "another-host";
+    case S3_HTTP_TROUBLE_MEMORY:
     case S3_HTTP_TROUBLE_OTHER:
         break;
     }
@@ -166,6 +167,8 @@ static int inspect_reach(struct cold_s3 *s, struct cold_inspection *ret, struct 
         free(result.next_token);
     }
     free(call.body_memory);
+    if (rc == VARVE_E_NO_MEMORY) /* it says nothing of the store */
+        kind = "other";
     cold_inspect_add(ret, "reach", what, kind, rc == 0 ? COLD_PROBE_YES : COLD_PROBE_NO, "%s",
                      rc == 0 ? "" : err->msg);
     return rc;

@@ -322,15 +322,24 @@ static void ready_begin_locked(struct s3_client *c, struct s3_call **over)
 
 /* ---- what comes of it ---- */
 
-static bool region_correct_locked(struct s3_client *c, const char *region)
+/* False: the call ends. */
+static bool region_correct_locked(struct s3_client *c, struct s3_call *call)
 {
+    const char *region = call->error.region;
     const struct s3_endpoint_options options = {
         .endpoint = c->endpoint_url, .region = region, .bucket = c->bucket, .style = c->style};
     struct s3_endpoint endpoint;
+    struct varve_error err;
+    int rc;
 
     if (strcmp(c->endpoint.region, region) == 0)
         return true; /* another call was faster */
-    if (s3_endpoint_init(&options, &endpoint, NULL) < 0)
+    rc = s3_endpoint_init(&options, &endpoint, &err);
+    if (rc == VARVE_E_NO_MEMORY) { /* else what the store said is better to know */
+        call->rc = rc;
+        call->err = err;
+    }
+    if (rc < 0)
         return false;
     s3_endpoint_deinit(&c->endpoint);
     c->endpoint = endpoint;
@@ -418,7 +427,7 @@ static bool verdict_follow_locked(struct s3_client *c, struct s3_attempt *a,
             c->has_credentials = false;
         return again_locked(c, call);
     case S3_VERDICT_REGION:
-        if (!once(&call->internal.region_tried) || !region_correct_locked(c, call->error.region))
+        if (!once(&call->internal.region_tried) || !region_correct_locked(c, call))
             return false;
         return again_locked(c, call);
     case S3_VERDICT_AT_ONCE:

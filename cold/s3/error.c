@@ -184,11 +184,12 @@ static int look_at_root(void *ctx, const char *path)
     return strcmp(path, "Error") == 0 ? 1 : -1;
 }
 
-bool s3_error_is_document(const void *body, size_t size)
+int s3_error_is_document(const void *body, size_t size)
 {
     const struct s3_xml_handler handler = {.start = look_at_root};
+    int rc = s3_xml_walk(body, size, &handler, NULL);
 
-    return s3_xml_walk(body, size, &handler, NULL) == 1;
+    return rc == VARVE_E_NO_MEMORY ? rc : rc == 1;
 }
 
 void s3_error_decode(int status, const char *region, const void *body, size_t size,
@@ -197,13 +198,14 @@ void s3_error_decode(int status, const char *region, const void *body, size_t si
     struct decoding d = {.error.status = status};
     const struct s3_xml_handler handler = {.start = take_root, .end = take_text, .ctx = &d};
     struct s3_error *e = &d.error;
+    int rc = 0;
 
     if (region)
         word_copy(region, e->region, sizeof(e->region));
     /* What follows the code may be cut off (bodies are), or longer than any text should be: a
      * SignatureDoesNotMatch repeats the whole request. What came before is as good. */
     if (size > 0)
-        (void)s3_xml_walk(body, size, &handler, NULL);
+        rc = s3_xml_walk(body, size, &handler, NULL);
     e->class = class_of_code(e->code);
     if (e->class == S3_REGION && !e->region[0] &&
         strcmp(e->code, "AuthorizationHeaderMalformed") == 0)
@@ -213,6 +215,8 @@ void s3_error_decode(int status, const char *region, const void *body, size_t si
         e->class = S3_REGION;
     if (e->class == S3_OK)
         e->class = class_of_status(status, d.is_error, size > 0);
+    if (rc == VARVE_E_NO_MEMORY) /* the status alone would be a guess */
+        e->class = S3_UNREAD;
     if (e->class != S3_REGION)
         e->region[0] = '\0';
     *ret = *e;

@@ -49,6 +49,7 @@ enum s3_http_trouble {
     S3_HTTP_TROUBLE_UNTRUSTED,    /* nobody we trust has signed the certificate */
     S3_HTTP_TROUBLE_EXPIRED,      /* the certificate is not valid yet, or no more, by our clock */
     S3_HTTP_TROUBLE_ANOTHER_HOST, /* the certificate is another host's */
+    S3_HTTP_TROUBLE_MEMORY,       /* out of memory, here */
 };
 
 struct s3_http_reply {

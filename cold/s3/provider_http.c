@@ -84,6 +84,8 @@ static int take_body(const void *body, size_t size, struct s3_provider_reply *re
 /* What a call that ended without a whole reply means. */
 static int call_failed(const char *what, const struct s3_http_reply *reply, struct varve_error *err)
 {
+    if (reply->trouble == S3_HTTP_TROUBLE_MEMORY)
+        return base_fail(err, VARVE_E_NO_MEMORY, "%s: %s", what, reply->message);
     if (reply->outcome == S3_HTTP_TRUNCATED)
         return base_fail_retriable(err, VARVE_E_STORE, "%s: the reply is cut off or too long",
                                    what);
@@ -145,6 +147,9 @@ int s3_provider_refused(const char *what, const struct s3_provider_reply *reply,
     case S3_CONFLICT:
         return base_fail_retriable(err, VARVE_E_STORE, "%s: status %d %s%s%s", what, reply->status,
                                    e.code, colon, e.message);
+    case S3_UNREAD:
+        return base_fail(err, VARVE_E_NO_MEMORY, "%s: status %d: out of memory", what,
+                         reply->status);
     case S3_CLOCK:
         return base_fail(err, VARVE_E_DENIED,
                          "%s: status %d %s: the clock of this machine is wrong", what,

@@ -48,6 +48,7 @@ enum s3_class {
     S3_CHECKSUM,    /* BadDigest, XAmzContentSHA256Mismatch, InvalidDigest: the wire or the store
                        changed the body; try again */
     S3_INVALID,     /* any other 4xx */
+    S3_UNREAD,      /* out of memory here: what the store said is not known */
 };
 
 struct s3_error {
@@ -61,13 +62,13 @@ struct s3_error {
 /*
  * Classifies a reply: status, the `x-amz-bucket-region` header (NULL: none), the body of an error
  * (may be empty, HTML, or anything). Also for a 200 whose body is an <Error> document, as
- * CompleteMultipartUpload and CopyObject may answer. Never fails: what cannot be parsed has no
- * code.
+ * CompleteMultipartUpload and CopyObject may answer. What cannot be parsed has no code; what could
+ * not be read for lack of memory is S3_UNREAD, whatever its status.
  */
 void s3_error_decode(int status, const char *region, const void *body, size_t size,
                      struct s3_error *ret);
-/* True when the body's root element is <Error>. */
-bool s3_error_is_document(const void *body, size_t size);
+/* 1: the body's root element is <Error>; 0: it is not; VARVE_E_NO_MEMORY. */
+int s3_error_is_document(const void *body, size_t size);
 
 struct s3_list_object {
     const char *key; /* decoded */

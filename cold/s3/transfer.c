@@ -446,6 +446,8 @@ static enum s3_http_trouble failure_trouble(const struct s3_transfer *t, CURLcod
         return S3_HTTP_TROUBLE_TLS;
     case CURLE_SSL_CACERT_BADFILE:
         return S3_HTTP_TROUBLE_CA_FILE;
+    case CURLE_OUT_OF_MEMORY:
+        return S3_HTTP_TROUBLE_MEMORY;
     case CURLE_PEER_FAILED_VERIFICATION:
         return t->easy ? certificate_trouble(t->easy) : S3_HTTP_TROUBLE_UNTRUSTED;
     default:
@@ -464,6 +466,7 @@ static const char *const hints[] = {
         "TLS refused, the certificate is not trusted (give its CA as ca=FILE): ",
     [S3_HTTP_TROUBLE_EXPIRED] = "TLS refused, the certificate is not valid at this time: ",
     [S3_HTTP_TROUBLE_ANOTHER_HOST] = "TLS refused, the certificate is another host's: ",
+    [S3_HTTP_TROUBLE_MEMORY] = "",
 };
 
 static bool may_pass(CURLcode code)
@@ -514,6 +517,7 @@ static void conclude_stop(struct s3_transfer *t)
         fail(t, lost, true, "the server closed the connection without an answer");
         break;
     case S3_STOP_NO_MEMORY:
+        t->reply.trouble = S3_HTTP_TROUBLE_MEMORY;
         fail(t, lost, true, "out of memory");
         break;
     case S3_STOP_ERROR_BODY:

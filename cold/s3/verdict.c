@@ -226,6 +226,14 @@ static bool is_conditional(const struct s3_call *call)
     return false;
 }
 
+/* Memory may be there again for the next answer. */
+static enum s3_verdict judge_unread(struct s3_call *call)
+{
+    call->uncertain = true;
+    base_fail(&call->err, VARVE_E_NO_MEMORY, "read the store's answer: out of memory");
+    return fail(call, S3_VERDICT_AGAIN);
+}
+
 static enum s3_verdict judge_class(struct s3_call *call, const struct s3_http_reply *reply,
                                    const char *bucket)
 {
@@ -284,6 +292,8 @@ static enum s3_verdict judge_class(struct s3_call *call, const struct s3_http_re
     case S3_CONFLICT:
         describe(call, VARVE_E_STORE, true, "another write was under way");
         return fail(call, S3_VERDICT_AGAIN);
+    case S3_UNREAD:
+        return judge_unread(call);
     case S3_RETRY:
         describe(call, is_full(&call->error) ? VARVE_E_NO_SPACE : VARVE_E_STORE, true,
                  "the store failed");
@@ -330,6 +340,8 @@ static enum s3_verdict judge_truncated(struct s3_call *call, const struct s3_htt
 enum s3_verdict s3_verdict_reach(struct s3_call *call, const struct s3_http_request *request,
                                  const struct s3_http_reply *reply, const char *bucket)
 {
+    int is_error;
+
     call->answered = reply->outcome == S3_HTTP_REPLY;
     call->trouble = reply->trouble;
     call->date_ms = call->answered ? s3_verdict_date(reply->headers[S3_REPLY_DATE]) : -1;
@@ -341,7 +353,9 @@ enum s3_verdict s3_verdict_reach(struct s3_call *call, const struct s3_http_requ
         return judge_truncated(call, reply);
     case S3_HTTP_NOT_SENT:
     case S3_HTTP_UNKNOWN:
-        base_fail(&call->err, VARVE_E_STORE, "%s", reply->message);
+        base_fail(&call->err,
+                  reply->trouble == S3_HTTP_TROUBLE_MEMORY ? VARVE_E_NO_MEMORY : VARVE_E_STORE,
+                  "%s", reply->message);
         call->err.retriable = reply->retriable;
         if (reply->outcome == S3_HTTP_NOT_SENT)
             return fail(call, reply->retriable ? S3_VERDICT_AGAIN : S3_VERDICT_DONE);
@@ -356,8 +370,12 @@ enum s3_verdict s3_verdict_reach(struct s3_call *call, const struct s3_http_requ
         return judge_error(call, reply, reply->error_body, reply->error_size, bucket);
     /* A 200 is sent before the work is done where that takes long; what follows may be an <Error>.
      */
-    if (!call->is_object && request->body_memory &&
-        s3_error_is_document(request->body_memory, request->body_memory_size))
+    is_error = call->is_object || !request->body_memory
+                   ? 0
+                   : s3_error_is_document(request->body_memory, request->body_memory_size);
+    if (is_error < 0)
+        return judge_unread(call);
+    if (is_error)
         return judge_error(call, reply, request->body_memory, request->body_memory_size, bucket);
     return judge_success(call, reply);
 }
