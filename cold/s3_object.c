@@ -44,15 +44,22 @@ static int put_send(struct cold_s3 *s, const char *key, struct s3_call *call,
                     const struct cold_put *how, const struct put_text *text, uint64_t size,
                     struct cold_etag *ret_etag, struct varve_error *err)
 {
-    int rc = cold_s3_call(s, "put", key, call, err);
+    struct varve_error back;
+    int found, rc = cold_s3_call(s, "put", key, call, err);
 
     free(call->body_memory);
     if (rc == VARVE_E_NOT_FOUND && how->condition == COLD_IF_MATCH) /* what some answer for 412 */
         rc = cold_s3_context(
             s, base_fail(err, VARVE_E_PRECONDITION, "the object to be replaced is gone"), "put",
             key, err);
-    if (rc == VARVE_E_PRECONDITION && call->uncertain) /* W1 */
-        return cold_s3_is_ours(s, "put", key, text->write_id, size, ret_etag, err);
+    if (rc == VARVE_E_PRECONDITION && call->uncertain) { /* W1 */
+        found = cold_s3_is_ours(s, "put", key, text->write_id, size, ret_etag, &back);
+        if (found == VARVE_E_NOT_FOUND || found == VARVE_E_PRECONDITION)
+            return rc; /* *err says it */
+        if (found < 0 && err)
+            *err = back;
+        return found;
+    }
     if (rc == 0)
         etag_take(call, ret_etag);
     return rc;
