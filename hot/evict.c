@@ -136,10 +136,9 @@ static int evict_vouch(struct hot_set *set, const struct hot_point *point, bool 
                                                                  : point->base_offset;
     hot_publish_write_locked(set, &p);
     base_mutex_unlock(&set->lock);
-    int rc = io->fdatasync(io->ctx, set->published.fd);
+    int rc = hot_publish_sync(set, err);
     if (rc < 0)
-        return base_fail_errno(err, rc, "fdatasync %s", set->published_path);
-
+        return rc;
     if (known) {
         struct hot_checkpoint c = {.point = *point, .first_append_ms = -1, .clean = true};
         uint8_t buf[HOT_CHECKPOINT_SIZE];

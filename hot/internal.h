@@ -260,6 +260,9 @@ void hot_publish_close(struct hot_set *set);
 void hot_publish_repair_locked(struct hot_set *set);
 void hot_publish_locked(struct hot_set *set, enum hot_writer_state state);
 void hot_publish_write_locked(struct hot_set *set, const struct hot_publication *publication);
+/* What is published holds after a loss of power, too; the file's name is the directory's to sync.
+ */
+int hot_publish_sync(struct hot_set *set, struct varve_error *err);
 /* False: nothing valid is there. */
 bool hot_publish_read(struct hot_set *set, struct hot_publication *ret, uint64_t *ret_sequence);
 void hot_publish_boot(struct hot_set *set);

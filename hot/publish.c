@@ -313,6 +313,12 @@ void hot_publish_write_locked(struct hot_set *set, const struct hot_publication 
                           memory_order_release);
 }
 
+int hot_publish_sync(struct hot_set *set, struct varve_error *err)
+{
+    int rc = set->io->fdatasync(set->io->ctx, set->published.fd);
+    return rc < 0 ? base_fail_errno(err, rc, "fdatasync %s", set->published_path) : 0;
+}
+
 void hot_publish_repair_locked(struct hot_set *set)
 {
     uint8_t header[PUBLISHED_HEADER_SIZE];

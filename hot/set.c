@@ -197,11 +197,16 @@ static int set_open_writing(struct hot_set *set, struct hot_recovery *ret, struc
     set_go_live(set);
     struct varve_error why;
     /* Also the first one of a set: without any, what a loss of power tears in a file that was never
-     * synced could not be told from damage. */
-    if ((ret->unclean || set->checkpointed.base_offset < 0) &&
-        hot_checkpoint_write(set, false, true, &why) < 0)
-        base_log(&set->env->logger, BASE_LOG_WARNING, "%s", why.msg);
-    return 0;
+     * synced could not be told from damage. Where there is no room for it, `published` has its own,
+     * and vouches alone. */
+    bool first = set->checkpointed.base_offset < 0;
+    if ((!ret->unclean && !first) || hot_checkpoint_write(set, false, true, &why) == 0)
+        return 0;
+    base_log(&set->env->logger, BASE_LOG_WARNING, "%s", why.msg);
+    if (!first)
+        return 0;
+    rc = hot_publish_sync(set, err);
+    return rc < 0 ? rc : base_dir_sync(set->io, set->dir, err);
 }
 
 int hot_set_open(const struct base_env *env, const char *dir, const struct hot_set_options *options,

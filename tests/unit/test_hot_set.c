@@ -710,6 +710,42 @@ static void preallocation_that_is_refused_does_no_harm(void **state)
     hot_set_close(set);
 }
 
+/* A loss of power then left a torn file and nothing that vouched for less: it was called damage,
+ * for good. */
+static void without_room_for_the_first_checkpoint_published_is_durable(void **state)
+{
+    struct support_env *e = *state;
+    struct hot_set_options options = support_hot_options();
+    const struct support_io_step *written, *synced, *named;
+    struct support_io_fault fault = {.call = SUPPORT_IO_PWRITEV,
+                                     .path = "checkpoint.tmp",
+                                     .nth = 1,
+                                     .sys_errno = ENOSPC,
+                                     .keep = true};
+    struct hot_set *set = NULL;
+    struct varve_error err;
+    size_t at;
+    support_io_fail(e->io, &fault);
+    set = support_hot_open(e, &options, NULL);
+    assert_int_not_equal(support_io_failed(e->io), 0);
+    written = support_io_trace_find(e->io, 0, SUPPORT_IO_PWRITEV, "published", &at);
+    synced = support_io_trace_find(e->io, at, SUPPORT_IO_FDATASYNC, "published", &at);
+    named = support_io_trace_find(e->io, at, SUPPORT_IO_FSYNC, "/log", NULL);
+    assert_true(support_io_before(written, synced));
+    assert_true(support_io_before(synced, named));
+    hot_set_close(set);
+
+    /* Nothing vouches then: nothing is appended. */
+    assert_int_equal(base_tree_remove(&base_io_posix, support_tmpdir_path(e->dir, "log"), &err), 0);
+    fault = (struct support_io_fault){
+        .call = SUPPORT_IO_FDATASYNC, .nth = 1, .sys_errno = EIO, .keep = true};
+    support_io_fail(e->io, &fault);
+    assert_int_equal(
+        hot_set_open(&e->env, support_tmpdir_path(e->dir, "log"), &options, &set, NULL, &err),
+        VARVE_E_IO);
+    support_io_fail(e->io, NULL);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, support_env_setup, support_env_teardown)
 
 int main(void)
@@ -735,6 +771,7 @@ int main(void)
         TEST(names_that_went_are_synced_before_a_segment_is_made),
         TEST(a_reset_that_power_has_half_undone_does_not_keep_the_log_from_opening),
         TEST(a_hole_that_the_cold_tier_fills_does_not_keep_a_tail_from_its_place),
+        TEST(without_room_for_the_first_checkpoint_published_is_durable),
         TEST(a_full_disk_refuses_appends_until_there_is_room),
         TEST(preallocation_that_is_refused_does_no_harm),
     };
