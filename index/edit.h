@@ -63,6 +63,10 @@ int index_edit_config(struct index_edit *edit, const char *text, size_t size,
 int index_edit_take_over(struct index_edit *edit, const struct base_id *owner,
                          struct varve_error *err);
 
+/* The root that the new one replaces cannot be read, and may be one write newer than the
+ * manifest's: the new one's generation is higher than that, too (M3). */
+void index_edit_overtake(struct index_edit *edit);
+
 /* Marks the log as deleted. */
 int index_edit_tombstone(struct index_edit *edit, struct varve_error *err);
 

@@ -237,7 +237,9 @@ int tiering_root_keep(struct tiering_log *t, const void *data, size_t size,
     return 0;
 }
 
-int tiering_root_write(struct tiering_log *t, struct index_edit *edit, struct varve_error *err)
+/* Writes a root over the one with this ETag, NULL: where there is none. */
+static int root_put(struct tiering_log *t, struct index_edit *edit, const struct cold_etag *over,
+                    struct varve_error *err)
 {
     const struct index_edit_page *pages;
     struct cold_etag etag;
@@ -253,11 +255,18 @@ int tiering_root_write(struct tiering_log *t, struct index_edit *edit, struct va
         rc = tiering_attempt_hold(t, &pages[i].ref.attempt, err);
     if (rc < 0)
         return rc;
-    rc = cold_manifest_write(t->o.meta, t->log_name, &t->log_id, data, size, pages, count, &t->etag,
+    rc = cold_manifest_write(t->o.meta, t->log_name, &t->log_id, data, size, pages, count, over,
                              &etag, err);
     if (rc == 0)
         return tiering_root_keep(t, data, size, pages, count, &etag, err);
     root_know(t, NULL);
+    return rc;
+}
+
+int tiering_root_write(struct tiering_log *t, struct index_edit *edit, struct varve_error *err)
+{
+    int rc = root_put(t, edit, &t->etag, err);
+
     if (rc != VARVE_E_PRECONDITION)
         return rc;
     rc = tiering_root_confirm(t, err); /* whose is it? */
@@ -400,6 +409,31 @@ int tiering_root_change(struct tiering_log *t,
         rc = change(edit, arg, err);
     if (rc == 0)
         rc = tiering_root_write(t, edit, err);
+    index_edit_free(edit);
+    base_mutex_unlock(&t->root_lock);
+    return rc;
+}
+
+/*
+ * What cannot be read may be newer than the local root by one write, not by more: each begins with
+ * the last one installed here (T1). So the new root overtakes it, and readers that know the lost
+ * one go on. What only that one said had not been confirmed to anybody, and its segments are still
+ * here (I3): they are uploaded again.
+ */
+int tiering_log_restore_root(struct tiering_log *t, const struct cold_etag *etag,
+                             struct varve_error *err)
+{
+    struct index_edit *edit = NULL;
+    int rc;
+
+    base_mutex_lock(&t->root_lock);
+    rc = tiering_check_fenced(t, err); /* I6 */
+    if (rc == 0)
+        rc = index_edit_new(t->o.manifest, &edit, err);
+    if (rc == 0) {
+        index_edit_overtake(edit);
+        rc = root_put(t, edit, etag, err);
+    }
     index_edit_free(edit);
     base_mutex_unlock(&t->root_lock);
     return rc;

@@ -198,6 +198,11 @@ int tiering_log_run(struct tiering_log *t, struct tiering_run *run, struct varve
  */
 int tiering_log_replace(struct tiering_log *t, int64_t base_offset, struct varve_error *err);
 
+/* Puts what the local root says in the place of the bucket's, which is damaged and has this ETag,
+ * or is missing (NULL). VARVE_E_PRECONDITION: another was stored meanwhile. */
+int tiering_log_restore_root(struct tiering_log *t, const struct cold_etag *etag,
+                             struct varve_error *err);
+
 /*
  * Moves the log start offset to `offset` (I5: a durable root first), then drops local segments
  * wholly below it. Beyond n: n moves along (I1). VARVE_E_OUT_OF_RANGE above the end. Below the

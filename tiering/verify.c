@@ -28,6 +28,7 @@
 #include "cold/manifest.h"
 #include "tiering/verify_private.h"
 
+#define VERIFY_ROOT_READS 3
 #define VERIFY_BLOCK_BYTES_MAX (256u * 1024 * 1024) /* of one block, stored or raw */
 
 /* ---- reporting ---- */
@@ -200,9 +201,28 @@ static bool repair_root(struct tiering_verify_state *x, const struct index_root 
     if (r == 0 && stores[1] != stores[0])
         r = cold_store_list_all(stores[1], prefix, visit_newer, &newer, NULL);
     free(prefix);
-    return r == 0 && !newer.found &&
-           cold_manifest_write(x->v->meta, x->v->log_name, &local->log_id, local->data, local->size,
-                               NULL, 0, etag, NULL, NULL) == 0;
+    return r == 0 && !newer.found && tiering_log_restore_root(x->v->tiering, etag, NULL) == 0;
+}
+
+/* Damage is damage if it is there each time: a reply's is not the root's. *ret_read: *ret_etag is
+ * what it has. */
+static int read_bucket_root(struct tiering_verify_state *x, void **ret_data, struct index_root *ret,
+                            struct cold_etag *ret_etag, bool *ret_read, struct varve_error *err)
+{
+    size_t size = 0;
+    int r = 0;
+
+    for (int tries = 0; tries < VERIFY_ROOT_READS; tries++) {
+        free(*ret_data);
+        *ret_data = NULL;
+        r = cold_manifest_read_root(x->v->meta, x->v->log_name, ret_data, &size, ret_etag, err);
+        *ret_read = r == 0;
+        if (r == 0)
+            r = index_root_decode(*ret_data, size, ret, err);
+        if (r != VARVE_E_CORRUPT)
+            break;
+    }
+    return r;
 }
 
 /* The bucket's root against the local one. */
@@ -213,13 +233,9 @@ static int check_bucket_root(struct tiering_verify_state *x, const char *key,
     struct cold_etag etag;
     struct varve_error what = {0};
     void *data = NULL;
-    size_t size = 0;
-    bool read;
-    int r = cold_manifest_read_root(x->v->meta, x->v->log_name, &data, &size, &etag, &what);
+    bool read = false;
+    int r = read_bucket_root(x, &data, &bucket, &etag, &read, &what);
 
-    read = r == 0;
-    if (read)
-        r = index_root_decode(data, size, &bucket, &what);
     if (r == 0) {
         compare_roots(x, key, &bucket, local);
     } else if (r == VARVE_E_CORRUPT || r == VARVE_E_NOT_FOUND) {

@@ -1,8 +1,10 @@
 /* Checking a log across both tiers: what is found, what it is called, what is mended and from
  * where. Bits flipped all over the files are tests/integration/test_damage_bits.py's. */
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <setjmp.h>
 
@@ -245,6 +247,83 @@ static void a_lost_root_is_stored_again(void **state)
     support_tiering_deinit(&r);
 }
 
+static int reply_is_damaged(void *ctx, enum cold_op op, const char *key, bool after)
+{
+    int *left = ctx;
+
+    return !after && op == COLD_OP_GET && strstr(key, "/@/root") && (*left)-- > 0 ? VARVE_E_CORRUPT
+                                                                                  : 0;
+}
+
+/* One commit whose root could not be kept here. */
+static void commit_unkept(struct support_tiering *r)
+{
+    struct tiering_run run = {.seal = true};
+
+    support_tiering_fill(r, 1);
+    support_io_fail(
+        r->e->io,
+        &(struct support_io_fault){
+            .call = SUPPORT_IO_ANY, .path = "root.tmp", .nth = 1, .sys_errno = EIO, .keep = true});
+    assert_int_equal(tiering_log_run(r->t, &run, NULL), VARVE_E_IO);
+    support_io_fail(r->e->io, NULL);
+}
+
+/* It was: with the local one, which was older. */
+static void a_root_whose_reply_was_damaged_is_not_written_over(void **state)
+{
+    struct support_tiering r;
+    struct findings f;
+    int left = 2;
+    char before[600];
+
+    begin(&r, *state, false);
+    commit_unkept(&r);
+    snprintf(before, sizeof(before), "%s", support_tmpdir_path(r.e->dir, "before"));
+    assert_int_equal(link(root_file(&r), before), 0);
+    r.faulty.fault = reply_is_damaged;
+    r.faulty.ctx = &left;
+    verify_run(&r, false, true, &f);
+    r.faulty.fault = NULL;
+    assert_true(left <= 0);
+    assert_int_equal(f.repaired, 0);
+    assert_true(support_file_equal(root_file(&r), before));
+    support_tiering_deinit(&r);
+}
+
+/* Its generation was the older one's, and who had seen the lost one took it for going back. */
+static void a_root_in_place_of_a_damaged_one_is_newer_than_that(void **state)
+{
+    struct support_tiering r;
+    struct findings f;
+    struct tiering_run run = {.seal = true};
+    struct index_root root, lost;
+    struct cold_etag etag;
+    void *data, *now;
+    size_t size;
+
+    begin(&r, *state, false);
+    support_tiering_root(&r, &root);
+    commit_unkept(&r);
+    assert_int_equal(cold_manifest_read_root(r.store, r.log_name, &data, &size, &etag, NULL), 0);
+    assert_int_equal(index_root_decode(data, size, &lost, NULL), 0);
+    assert_int_equal(lost.generation, root.generation + 1);
+    support_file_flip(root_file(&r), 50, 8);
+    assert_int_equal(verify_run(&r, false, true, &f), 0);
+    assert_int_equal(f.repaired, 1);
+    assert_int_equal(cold_manifest_read_root(r.store, r.log_name, &now, &size, &etag, NULL), 0);
+    assert_int_equal(index_root_decode(now, size, &root, NULL), 0);
+    assert_true(root.generation > lost.generation);
+    assert_true(root.end_offset < lost.end_offset);
+    free(data);
+    free(now);
+    assert_int_equal(tiering_log_run(r.t, &run, NULL), 0); /* what only the lost one named */
+    support_tiering_root(&r, &root);
+    assert_int_equal(root.end_offset, r.end);
+    support_tiering_check(&r);
+    support_tiering_deinit(&r);
+}
+
 static void a_root_is_not_put_back_over_a_newer_epoch(void **state)
 {
     struct support_tiering r;
@@ -362,6 +441,8 @@ int main(void)
         support_env_test(a_root_of_one_write_in_two_wordings_is_a_mismatch),
         support_env_test(a_trim_beyond_the_end_is_no_gap),
         support_env_test(a_lost_root_is_stored_again),
+        support_env_test(a_root_whose_reply_was_damaged_is_not_written_over),
+        support_env_test(a_root_in_place_of_a_damaged_one_is_newer_than_that),
         support_env_test(a_root_is_not_put_back_over_a_newer_epoch),
         support_env_test(a_damaged_hot_segment_is_given_up_only_for_good_objects),
         support_env_test(a_store_that_is_away_is_no_finding),
