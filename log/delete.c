@@ -35,7 +35,8 @@ int log_delete_local(struct varve_store *s, const char *name, struct varve_error
     return r;
 }
 
-/* The bucket's tombstone of a log of ours; VARVE_E_NOT_FOUND: there is none. */
+/* The bucket's tombstone, whoever has deleted the log: the store that did may be gone for good, and
+ * what is deleted behind a tombstone is so for everybody. VARVE_E_NOT_FOUND: there is none. */
 static int tombstone_read(struct varve_store *s, const char *name, struct base_id *ret_id,
                           int64_t *ret_delay_ms, struct varve_error *err)
 {
@@ -49,7 +50,7 @@ static int tombstone_read(struct varve_store *s, const char *name, struct base_i
 
     if (r == 0)
         r = index_root_decode(data, size, &root, err);
-    if (r == 0 && (!root.tombstone || !base_id_equal(&root.owner, &s->id)))
+    if (r == 0 && !root.tombstone)
         r = VARVE_E_NOT_FOUND;
     if (r == 0)
         r = log_config_decode(&config, root.config, root.config_size, err);

@@ -1,6 +1,7 @@
 #include "tests/support/file.h"
 
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,4 +81,22 @@ bool support_file_equal(const char *a, const char *b)
     free(data_a);
     free(data_b);
     return equal;
+}
+
+static _Thread_local unsigned file_count;
+
+static int count_file(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+    (void)path;
+    (void)st;
+    (void)at;
+    file_count += kind == FTW_F;
+    return 0;
+}
+
+unsigned support_file_count(const char *dir)
+{
+    file_count = 0;
+    must(nftw(dir, count_file, 8, FTW_PHYS) == 0, "walk", dir);
+    return file_count;
 }

@@ -15,6 +15,8 @@ bool support_file_exists(const char *path);
 void support_file_truncate(const char *path, int64_t size);
 /* Flips the bits of `mask` in the byte at `pos`. */
 void support_file_flip(const char *path, int64_t pos, uint8_t mask);
+/* Files below a directory, at any depth. */
+unsigned support_file_count(const char *dir);
 /* True when both have the same bytes. */
 bool support_file_equal(const char *a, const char *b);
 

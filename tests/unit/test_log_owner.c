@@ -386,6 +386,36 @@ static void in_lease_mode_a_log_is_not_opened_without_its_bucket(void **state)
     varve_store_close(store);
 }
 
+/* The store that had begun it is lost: its objects stayed for ever. */
+static void a_deletion_that_was_interrupted_is_gone_on_with_by_another_store(void **state)
+{
+    struct support_env *e = *state;
+    struct varve_store_options options = support_store_options(e);
+    struct varve_store *a, *b;
+    struct varve_error err = {0};
+    struct varve_log *log;
+    char url[4200];
+
+    snprintf(url, sizeof(url), "faulty+file://%s?seed=1&faults=delete(logs/x/*):error@1",
+             support_store_path(e, "cold"));
+    options.cold_url = url;
+    a = support_store_open(e, &options);
+    log = support_log_open(a, "x", NULL);
+    support_log_append(log, 100, 7);
+    support_log_tier(log, true, false);
+    varve_log_close(log);
+    support_fails(varve_log_delete(a, "x", &err), &err, VARVE_E_STORE, "made to fail");
+    varve_store_close(a);
+    assert_true(support_file_count(support_store_path(e, "cold/logs/x")) > 1);
+
+    b = second_open(e, false);
+    support_succeeds(varve_log_delete(b, "x", &err), &err);
+    assert_int_equal(support_file_count(support_store_path(e, "cold/logs/x")),
+                     1); /* the tombstone */
+    support_fails(varve_log_delete(b, "x", &err), &err, VARVE_E_NOT_FOUND, "x");
+    varve_store_close(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -399,6 +429,7 @@ int main(void)
         support_env_test(a_writer_stopped_in_its_write_acknowledges_nothing),
         support_env_test(a_writer_stopped_in_its_sync_acknowledges_nothing),
         support_env_test(in_lease_mode_a_log_is_not_opened_without_its_bucket),
+        support_env_test(a_deletion_that_was_interrupted_is_gone_on_with_by_another_store),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
