@@ -514,7 +514,7 @@ void sim_rot_check(struct sim_process *p)
     for (unsigned i = 0; i < w->damage_count; i++) {
         const struct sim_damage *d = &w->damages[i];
 
-        must[i] = d->end > w->start && is_wrong(w, d) &&
+        must[i] = d->end > w->start && is_wrong_there(w, d) &&
                   (d->kind == SIM_OBJECT ? named_by_root(w, d)
                                          : d->kind == SIM_SEGMENT && d->base >= range.floor &&
                                                d->machine == p->machine->index);
