@@ -175,6 +175,12 @@ static int refuse(const struct call *c, int code, bool retriable, const char *wh
         c->key, c->f->url, what, c->plan.rule, c->f->seed);
 }
 
+static int hook_fail(const struct call *c, int code, const char *what, struct varve_error *err)
+{
+    return (code == VARVE_E_NO_MEMORY ? base_fail : base_fail_retriable)(
+        err, code, "%s %s in %s: %s", cold_faulty_op_name(c->op), c->key, c->f->url, what);
+}
+
 /* In front of the request: what was put off, the delay, and whether the store is asked at all. */
 static int call_begin(struct call *c, struct faulty *f, enum cold_faulty_op op, const char *key,
                       uint64_t place, bool conditional, struct varve_error *err)
@@ -190,8 +196,7 @@ static int call_begin(struct call *c, struct faulty *f, enum cold_faulty_op op, 
         f->env->clock->sleep_ns(f->env->clock->ctx, c->plan.delay_ns);
     rc = f->hook && f->hook->fault ? f->hook->fault(f->hook->ctx, hook_ops[op], key, false) : 0;
     if (rc < 0)
-        return base_fail_retriable(err, rc, "%s %s in %s: made to fail", cold_faulty_op_name(op),
-                                   key, f->url);
+        return hook_fail(c, rc, "made to fail", err);
     if (c->plan.kind == FAULTY_ERROR)
         return refuse(c, c->plan.code, c->plan.retriable, "made to fail", err);
     if (c->plan.kind == FAULTY_CONFLICT)
@@ -207,8 +212,7 @@ static int call_end(const struct call *c, int rc, struct varve_error *err)
         rc == 0 && hook && hook->fault ? hook->fault(hook->ctx, hook_ops[c->op], c->key, true) : 0;
 
     if (fault < 0)
-        return base_fail_retriable(err, fault, "%s %s in %s: the reply was lost",
-                                   cold_faulty_op_name(c->op), c->key, c->f->url);
+        return hook_fail(c, fault, "the reply was lost", err);
     if (c->plan.kind == FAULTY_LOST && rc <= 0)
         return refuse(c, VARVE_E_STORE, true, "the reply was lost", err);
     return rc;

@@ -41,7 +41,8 @@
 #include "cold/store.h"
 
 /* Faults by a function, for tests: called in front of each request and (`after`) behind each that
- * was carried out; a negative code fails it, retriable. After: the reply is lost. */
+ * was carried out; a negative code fails it, retriable unless it is VARVE_E_NO_MEMORY. After: the
+ * reply is lost. */
 struct cold_faulty_hook {
     int (*fault)(void *ctx, enum cold_op op, const char *key, bool after);
     void *ctx;

@@ -113,6 +113,12 @@ static int put(struct prober *p, const char *name, const char *text, enum cold_c
     return cold_store_put(p->store, key_of(p, name, key), &body, 1, &how, ret_etag, err);
 }
 
+/* True: the store was not asked, or not heard; a later try may tell. */
+static bool is_not_asked(int rc, const struct varve_error *err)
+{
+    return rc < 0 && (err->retriable || rc == VARVE_E_NO_MEMORY);
+}
+
 /* *ret: whether the object is there with this body. A failure to ask is no answer. */
 static int holds(struct prober *p, const char *name, const char *text, bool *ret,
                  struct varve_error *err)
@@ -125,7 +131,7 @@ static int holds(struct prober *p, const char *name, const char *text, bool *ret
 
     *ret = false;
     if (rc < 0)
-        return err->retriable ? rc : 0;
+        return is_not_asked(rc, err) ? rc : 0;
     *ret = size == strlen(text) && memcmp(data, text, size) == 0;
     free(data);
     return 0;
@@ -304,9 +310,9 @@ static int check_ranges(struct prober *p, struct varve_error *err)
     rc = cold_store_get(p->store, key_of(p, "range", key), 3, 4, buf, err);
     if (rc == 0)
         beyond = cold_store_get(p->store, key, 8, 4, buf, &why);
-    if (rc < 0 && err->retriable)
+    if (is_not_asked(rc, err))
         return rc;
-    if (beyond < 0 && why.retriable) {
+    if (is_not_asked(beyond, &why)) {
         *err = why;
         return beyond;
     }
@@ -349,14 +355,14 @@ static int multipart_try(struct prober *p, const char *name, enum cold_condition
     struct varve_error why = {0};
     int rc = cold_store_upload_begin(p->store, key, &upload, err), listed = 0;
 
-    p->uploaded = p->uploaded || rc == 0 || err->retriable;
+    p->uploaded = p->uploaded || rc == 0 || is_not_asked(rc, err);
     if (rc < 0)
         return rc;
     rc = cold_store_upload_part(p->store, key, &upload, 1, 0, &body, 1,
                                 base_crc32c(0, text, sizeof(text) - 1), &part, err);
     if (rc == 0)
         listed = cold_store_upload_list(p->store, p->prefix, find_upload_visit, &find, &why);
-    if (rc == 0 && listed < 0 && why.retriable) {
+    if (rc == 0 && is_not_asked(listed, &why)) {
         rc = listed;
         *err = why;
     }
@@ -524,7 +530,7 @@ static int clean(struct prober *p, bool *ret_gone, struct varve_error *err)
     if (rc == 0 && d->count > 0) {
         rc = cold_store_head(p->store, d->list[0], &meta, err);
         *ret_gone = rc == VARVE_E_NOT_FOUND;
-        rc = rc == VARVE_E_NOT_FOUND || !err->retriable ? 0 : rc;
+        rc = is_not_asked(rc, err) ? rc : 0;
     }
     free(d);
     return rc;

@@ -247,10 +247,11 @@ static void a_store_that_cannot_be_reached_is_an_error_and_no_verdict(void **sta
     assert_int_equal(p.count, 0);
 }
 
-/* The Nth of the requests is done, and its reply is lost. */
+/* The Nth of the requests is done, and its reply is lost, or there is no memory to read it. */
 struct lost {
     _Atomic unsigned seen; /* several racers ask at once */
     unsigned nth;
+    int code;
 };
 
 static int lose(void *ctx, enum cold_op op, const char *key, bool after)
@@ -259,18 +260,17 @@ static int lose(void *ctx, enum cold_op op, const char *key, bool after)
 
     (void)op;
     (void)key;
-    return after && ++l->seen == l->nth ? VARVE_E_STORE : 0;
+    return after && ++l->seen == l->nth ? l->code : 0;
 }
 
-/* A read whose reply was lost made a store "without conditional writes", for good. */
-static void nothing_is_concluded_from_a_lost_reply(void **state)
+static void nothing_is_concluded(void **state, int code)
 {
     const struct cold_store_options options = {.create = true};
     struct fixture *f = *state;
     char clean[COLD_CAPS_TEXT_SIZE], text[COLD_CAPS_TEXT_SIZE];
     unsigned failed = 0;
     int left;
-    struct lost lost = {0};
+    struct lost lost = {.code = code};
 
     for (;; lost.nth++) {
         struct cold_faulty_hook hook = {.fault = lose, .ctx = &lost};
@@ -290,7 +290,7 @@ static void nothing_is_concluded_from_a_lost_reply(void **state)
         assert_int_equal(cold_store_list_all(f->dir, "", nothing_left, &left, NULL), 0);
         assert_int_equal(cold_store_upload_list(f->dir, "", upload_left, &left, NULL), 0);
         assert_int_equal(left, 0);
-        if (rc < 0 && (rc != VARVE_E_STORE || !err.retriable))
+        if (rc < 0 && (rc != code || err.retriable != (code == VARVE_E_STORE)))
             fail_msg("request %u: %s: %s", lost.nth, varve_error_name(rc), err.msg);
         failed += rc < 0;
         if (rc == 0)
@@ -303,6 +303,18 @@ static void nothing_is_concluded_from_a_lost_reply(void **state)
             break; /* there are no more */
     }
     assert_true(failed > 20);
+}
+
+/* A read whose reply was lost made a store "without conditional writes", for good. */
+static void nothing_is_concluded_from_a_lost_reply(void **state)
+{
+    nothing_is_concluded(state, VARVE_E_STORE);
+}
+
+/* So did one for whose reply there was no memory. */
+static void nothing_is_concluded_from_lack_of_memory(void **state)
+{
+    nothing_is_concluded(state, VARVE_E_NO_MEMORY);
 }
 
 static void caps_come_back_from_their_text(void **state)
@@ -328,6 +340,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_directory_does_all_that_it_promises, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_is_concluded_from_a_lost_reply, setup, teardown),
+        cmocka_unit_test_setup_teardown(nothing_is_concluded_from_lack_of_memory, setup, teardown),
         cmocka_unit_test_setup_teardown(ignored_conditions_are_found_out, setup, teardown),
         cmocka_unit_test_setup_teardown(a_store_that_wants_bare_etags_gets_them, setup, teardown),
         cmocka_unit_test_setup_teardown(a_store_that_cannot_be_reached_is_an_error_and_no_verdict,
