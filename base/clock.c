@@ -52,6 +52,11 @@ static void system_sleep_ns(void *ctx, int64_t ns)
         continue;
 }
 
+int64_t base_clock_after(int64_t time_ms, int64_t ms)
+{
+    return time_ms > INT64_MAX - ms ? INT64_MAX : time_ms + ms;
+}
+
 const struct base_clock base_clock_system = {
     .wall_ms = system_wall_ms,
     .mono_ns = system_mono_ns,

@@ -15,4 +15,8 @@ struct base_clock {
 
 extern const struct base_clock base_clock_system;
 
+/* `ms` (none negative) after `time_ms`, at most INT64_MAX: people set durations, and the largest
+ * stands for "for ever". */
+int64_t base_clock_after(int64_t time_ms, int64_t ms);
+
 #endif

@@ -343,7 +343,7 @@ static int tick_roll(struct hot_set *set, int64_t now, int64_t *next, struct var
         return 0;
     if (now - first >= set->segment_ms)
         return hot_set_seal(set, err);
-    *next = earlier(*next, first + set->segment_ms);
+    *next = earlier(*next, base_clock_after(first, set->segment_ms));
     return 0;
 }
 
@@ -356,7 +356,8 @@ static int tick_flush(struct hot_set *set, int64_t now, int64_t *next, struct va
     bool sealed = set->count > 1 && !set->segments[set->count - 2]->synced;
     int64_t dirty = set->dirty_ms;
     base_mutex_unlock(&set->lock);
-    int64_t due = dirty >= 0 && set->flush_ms >= 0 ? dirty + set->flush_ms : INT64_MAX;
+    int64_t due =
+        dirty >= 0 && set->flush_ms >= 0 ? base_clock_after(dirty, set->flush_ms) : INT64_MAX;
     if (sealed || due <= now)
         return hot_set_sync(set, err);
     *next = earlier(*next, due);

@@ -36,7 +36,8 @@ static int objects_delete(const struct base_env *env, const struct tiering_log_o
     uint64_t deleted = 0;
 
     if (delay_ms > 0)
-        env->clock->sleep_ns(env->clock->ctx, delay_ms * 1000000);
+        env->clock->sleep_ns(env->clock->ctx,
+                             delay_ms <= INT64_MAX / 1000000 ? delay_ms * 1000000 : INT64_MAX);
     return tiering_delete_prefix(of->segments, of->meta, of->log_name, log_id, &deleted, err);
 }
 

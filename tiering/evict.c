@@ -38,7 +38,7 @@ static bool plan_takes(struct evict_plan *plan, const struct hot_segment_info *i
         return false;
     if (plan->now - info->append_time >= plan->local_ms)
         return true;
-    plan->next_ms = info->append_time + plan->local_ms;
+    plan->next_ms = base_clock_after(info->append_time, plan->local_ms);
     return false;
 }
 

@@ -131,8 +131,8 @@ static bool walk_drops(struct retain_walk *w, int64_t end, uint64_t size, int64_
         drop = true;
     if (w->ms >= 0 && w->now - time > w->ms)
         drop = true;
-    else if (w->ms >= 0 && time <= INT64_MAX - w->ms - 1)
-        w->next_ms = time + w->ms + 1;
+    else if (w->ms >= 0)
+        w->next_ms = base_clock_after(base_clock_after(time, w->ms), 1);
     if (!drop) {
         w->stopped = true;
         return false;
@@ -373,8 +373,8 @@ static int64_t cut_due(struct tiering_log *t, const struct index_root *root, int
         struct index_cut cut;
 
         index_root_cut(root, i, &cut);
-        if (cut.time + delay > now) {
-            *ret_next_ms = cut.time + delay;
+        if (base_clock_after(cut.time, delay) > now) {
+            *ret_next_ms = base_clock_after(cut.time, delay);
             break;
         }
         if (cut.offset > due)

@@ -149,6 +149,29 @@ static void a_second_writer_is_refused_and_readers_are_not(void **state)
     hot_set_close(other);
 }
 
+/* Both were due at once, again and again. */
+static void ages_without_end_are_never_due(void **state)
+{
+    struct support_env *e = *state;
+    struct hot_set_options options = support_hot_options();
+    struct hot_range range;
+    struct varve_error err;
+    int64_t next = INT64_MAX;
+
+    options.durability = HOT_DURABILITY_OS;
+    options.segment_ms = INT64_MAX;
+    options.flush_ms = INT64_MAX;
+    struct hot_set *set = support_hot_open(e, &options, NULL);
+
+    append_many(set, 1, 1, 10);
+    support_clock_advance_ms(&e->clock, 1000);
+    assert_int_equal(hot_set_tick(set, &next, &err), 0);
+    assert_true(next > SUPPORT_ENV_WALL_MS + 1000);
+    hot_set_range(set, &range);
+    assert_int_equal(range.segments, 1);
+    hot_set_close(set);
+}
+
 static void segments_roll_on_size_age_and_request(void **state)
 {
     struct support_env *e = *state;
@@ -756,6 +779,7 @@ int main(void)
         TEST(wrong_appends_are_refused_and_change_nothing),
         TEST(a_second_writer_is_refused_and_readers_are_not),
         TEST(segments_roll_on_size_age_and_request),
+        TEST(ages_without_end_are_never_due),
         TEST(eviction_stops_at_a_pin_and_at_the_offset),
         TEST(a_reader_pins_where_it_stands_and_falls_out_when_evicted_ahead),
         TEST(info_is_the_same_before_and_after_a_restart),

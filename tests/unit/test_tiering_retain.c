@@ -387,6 +387,271 @@ static void many_objects_are_deleted_in_few_requests(void **state)
     support_tiering_deinit(&r);
 }
 
+/* The edges. */
+
+static void retention_of_no_time_takes_all_but_this_very_millisecond(void **state)
+{
+    struct support_env *e = *state;
+    struct support_tiering r;
+    int64_t now = e->clock.wall_ms, past, next;
+
+    support_tiering_init(&r, e);
+    support_tiering_open_ok(&r);
+    past = segment_add(&r, now - 1);
+    segment_add(&r, now);
+    segment_add(&r, now + 5000); /* a producer whose clock is ahead */
+    support_tiering_run_ok(&r, false, true);
+    r.policy.retention_ms = 0;
+    tiering_log_set_policy(r.t, &r.policy);
+    assert_int_equal(tiering_log_step(r.t, &next, NULL), 0);
+    assert_int_equal(root_of(&r).start_offset, past);
+    assert_int_equal(next, now + 1);
+    support_clock_advance_ms(&e->clock, 1);
+    assert_int_equal(tiering_log_step(r.t, &next, NULL), 0);
+    assert_int_equal(root_of(&r).start_offset, 6);
+    assert_int_equal(next, now + 5001);
+    support_clock_advance_ms(&e->clock, 4999);
+    step_ok(&r);
+    assert_int_equal(root_of(&r).start_offset, 6);
+    support_clock_advance_ms(&e->clock, 1);
+    step_ok(&r);
+    assert_int_equal(root_of(&r).start_offset, r.end);
+    support_tiering_check(&r);
+    support_tiering_deinit(&r);
+}
+
+static void retention_waits_while_the_clock_is_set_back(void **state)
+{
+    struct support_env *e = *state;
+    struct support_tiering r;
+    int64_t now = e->clock.wall_ms, next;
+
+    support_tiering_init(&r, e);
+    r.policy.retention_ms = 1000;
+    support_tiering_open_ok(&r);
+    segment_add(&r, now);
+    support_tiering_run_ok(&r, false, true);
+    support_clock_set_wall_ms(&e->clock, now - 10 * DAY);
+    assert_int_equal(tiering_log_step(r.t, &next, NULL), 0);
+    assert_true(next > now - 10 * DAY);
+    assert_int_equal(root_of(&r).start_offset, 0);
+    support_clock_set_wall_ms(&e->clock, now + 1001);
+    step_ok(&r);
+    assert_int_equal(root_of(&r).start_offset, r.end);
+    support_tiering_deinit(&r);
+}
+
+static void records_without_a_time_are_as_old_as_their_append(void **state)
+{
+    struct support_env *e = *state;
+    struct support_tiering r;
+
+    support_tiering_init(&r, e);
+    r.policy.retention_ms = 1000;
+    support_tiering_open_ok(&r);
+    segment_add(&r, -1);
+    support_tiering_run_ok(&r, false, true);
+    support_clock_advance_ms(&e->clock, 1000);
+    step_ok(&r);
+    assert_int_equal(root_of(&r).start_offset, 0);
+    support_clock_advance_ms(&e->clock, 1);
+    step_ok(&r);
+    assert_int_equal(root_of(&r).start_offset, r.end);
+    support_tiering_deinit(&r);
+}
+
+static void a_time_at_the_end_of_all_time_is_never_due(void **state)
+{
+    struct support_env *e = *state;
+    struct support_tiering r;
+    int64_t next;
+
+    support_tiering_init(&r, e);
+    r.policy.retention_ms = INT64_MAX;
+    support_tiering_open_ok(&r);
+    segment_add(&r, 0);
+    segment_add(&r, INT64_MAX);
+    support_tiering_run_ok(&r, false, true);
+    assert_int_equal(tiering_log_step(r.t, &next, NULL), 0);
+    assert_true(next > e->clock.wall_ms);
+    assert_int_equal(root_of(&r).start_offset, 0);
+    r.policy.retention_ms = 0;
+    tiering_log_set_policy(r.t, &r.policy);
+    assert_int_equal(tiering_log_step(r.t, &next, NULL), 0);
+    assert_true(next > e->clock.wall_ms);
+    assert_int_equal(root_of(&r).start_offset, 3);
+    support_tiering_deinit(&r);
+}
+
+/* "At least the limit stays": a segment goes when what is left is the limit, to the byte. */
+static void retention_by_bytes_is_exact_to_the_byte(void **state)
+{
+    struct support_tiering r;
+    size_t one;
+
+    support_tiering_init(&r, *state);
+    support_tiering_open_ok(&r);
+    for (int i = 0; i < 4; i++)
+        segment_add(&r, 1);
+    support_tiering_run_ok(&r, false, true);
+    one = r.batches[0].size;
+    r.policy.retention_bytes = (int64_t)one * 4;
+    tiering_log_set_policy(r.t, &r.policy);
+    step_ok(&r);
+    assert_int_equal(root_of(&r).start_offset, 0);
+    r.policy.retention_bytes = (int64_t)one * 3 + 1;
+    tiering_log_set_policy(r.t, &r.policy);
+    step_ok(&r);
+    assert_int_equal(root_of(&r).start_offset, 0);
+    r.policy.retention_bytes = (int64_t)one * 3;
+    tiering_log_set_policy(r.t, &r.policy);
+    step_ok(&r);
+    assert_int_equal(root_of(&r).start_offset, 3);
+    r.policy.retention_bytes = INT64_MAX;
+    tiering_log_set_policy(r.t, &r.policy);
+    step_ok(&r);
+    assert_int_equal(root_of(&r).start_offset, 3);
+    r.policy.retention_bytes = -1;
+    tiering_log_set_policy(r.t, &r.policy);
+    step_ok(&r);
+    assert_int_equal(root_of(&r).start_offset, 3);
+    support_tiering_check(&r);
+    support_tiering_deinit(&r);
+}
+
+static void retention_of_no_bytes_leaves_what_is_not_sealed(void **state)
+{
+    struct support_env *e = *state;
+    struct support_tiering r;
+    int64_t sealed;
+
+    support_tiering_init(&r, e);
+    r.policy.retention_bytes = 0;
+    r.policy.retention_ms = 0;
+    support_tiering_open_ok(&r);
+    step_ok(&r); /* nothing is there at all */
+    assert_int_equal(root_of(&r).start_offset, 0);
+    sealed = segment_add(&r, 1);
+    assert_int_equal(support_tiering_append(&r, 2000, 1, true, NULL), 0);
+    support_clock_advance_ms(&e->clock, 1);
+    support_tiering_run_ok(&r, false, true);
+    step_ok(&r);
+    assert_int_equal(root_of(&r).start_offset, sealed); /* the active segment stays */
+    support_tiering_check(&r);
+    support_tiering_run_ok(&r, true, true);
+    step_ok(&r);
+    assert_int_equal(root_of(&r).start_offset, r.end); /* and an empty one after it */
+    step_ok(&r);
+    assert_int_equal(root_of(&r).start_offset, r.end);
+    assert_int_equal(support_tiering_append(&r, 2000, 1, true, NULL), 0);
+    support_tiering_check(&r);
+    support_tiering_deinit(&r);
+}
+
+static void either_limit_is_enough(void **state)
+{
+    struct support_env *e = *state;
+    struct support_tiering r;
+    int64_t now = e->clock.wall_ms, next;
+    size_t one;
+
+    support_tiering_init(&r, e);
+    support_tiering_open_ok(&r);
+    segment_add(&r, now);            /* goes for the bytes */
+    segment_add(&r, now - 10 * DAY); /* for its age */
+    segment_add(&r, now);            /* stays for both */
+    segment_add(&r, now - 10 * DAY); /* stays behind it */
+    support_tiering_run_ok(&r, false, true);
+    one = r.batches[0].size;
+    r.policy.retention_ms = DAY;
+    r.policy.retention_bytes = (int64_t)one * 3;
+    tiering_log_set_policy(r.t, &r.policy);
+    assert_int_equal(tiering_log_step(r.t, &next, NULL), 0);
+    assert_int_equal(root_of(&r).start_offset, 6);
+    support_tiering_check(&r);
+    support_tiering_deinit(&r);
+}
+
+/* What was cut off went at once when its grace was the longest there is. */
+static void a_grace_without_end_deletes_nothing(void **state)
+{
+    struct support_env *e = *state;
+    struct support_tiering r;
+    int64_t next;
+
+    support_tiering_init(&r, e);
+    r.policy.delete_delay_ms = INT64_MAX;
+    support_tiering_open_ok(&r);
+    for (int i = 0; i < 4; i++)
+        segment_add(&r, 1);
+    support_tiering_run_ok(&r, false, true);
+    assert_int_equal(tiering_log_trim(r.t, 6, NULL), 0);
+    assert_int_equal(tiering_log_step(r.t, &next, NULL), 0);
+    assert_true(next > e->clock.wall_ms);
+    assert_int_equal(root_of(&r).deleted_to, 0);
+    assert_int_equal(support_tiering_objects(&r, NULL), 4);
+    support_clock_advance_ms(&e->clock, 1000 * DAY);
+    step_ok(&r);
+    assert_int_equal(support_tiering_objects(&r, NULL), 4);
+    support_tiering_deinit(&r);
+}
+
+/* It was due at once, again and again: the step never rested. */
+static void local_retention_without_end_is_never_due(void **state)
+{
+    struct support_env *e = *state;
+    struct support_tiering r;
+    struct hot_range range;
+    int64_t next;
+
+    support_tiering_init(&r, e);
+    r.policy.local_retention_bytes = -1;
+    r.policy.local_retention_ms = INT64_MAX;
+    support_tiering_open_ok(&r);
+    segment_add(&r, 1);
+    support_tiering_run_ok(&r, false, false);
+    assert_int_equal(tiering_log_step(r.t, &next, NULL), 0);
+    assert_true(next > e->clock.wall_ms);
+    hot_set_range(r.hot, &range);
+    assert_int_equal(range.floor, 0);
+    support_tiering_deinit(&r);
+}
+
+static void local_retention_is_exact_too(void **state)
+{
+    struct support_env *e = *state;
+    struct support_tiering r;
+    struct hot_range range;
+    int64_t next, now = e->clock.wall_ms;
+
+    support_tiering_init(&r, e);
+    r.policy.local_retention_bytes = -1;
+    r.policy.local_retention_ms = 1000;
+    support_tiering_open_ok(&r);
+    segment_add(&r, now - 10 * DAY); /* the time of the append counts */
+    segment_add(&r, now);
+    support_tiering_run_ok(&r, false, false);
+    assert_int_equal(tiering_log_step(r.t, &next, NULL), 0);
+    assert_int_equal(next, now + 1000);
+    support_clock_advance_ms(&e->clock, 999);
+    step_ok(&r);
+    hot_set_range(r.hot, &range);
+    assert_int_equal(range.floor, 0);
+    r.policy.local_retention_ms = -1;
+    r.policy.local_retention_bytes = (int64_t)r.batches[0].size + 1;
+    tiering_log_set_policy(r.t, &r.policy);
+    step_ok(&r);
+    hot_set_range(r.hot, &range);
+    assert_int_equal(range.floor, 0);
+    r.policy.local_retention_bytes--;
+    tiering_log_set_policy(r.t, &r.policy);
+    step_ok(&r);
+    hot_set_range(r.hot, &range);
+    assert_int_equal(range.floor, 3);
+    support_tiering_check(&r);
+    support_tiering_deinit(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -403,6 +668,16 @@ int main(void)
         support_env_test(a_trim_is_tried_again_when_an_earlier_root_comes_in_between),
         support_env_test(uploads_that_a_trim_overtakes_are_discarded),
         support_env_test(many_objects_are_deleted_in_few_requests),
+        support_env_test(retention_of_no_time_takes_all_but_this_very_millisecond),
+        support_env_test(retention_waits_while_the_clock_is_set_back),
+        support_env_test(records_without_a_time_are_as_old_as_their_append),
+        support_env_test(a_time_at_the_end_of_all_time_is_never_due),
+        support_env_test(retention_by_bytes_is_exact_to_the_byte),
+        support_env_test(retention_of_no_bytes_leaves_what_is_not_sealed),
+        support_env_test(either_limit_is_enough),
+        support_env_test(a_grace_without_end_deletes_nothing),
+        support_env_test(local_retention_without_end_is_never_due),
+        support_env_test(local_retention_is_exact_too),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
