@@ -35,6 +35,14 @@ static bool is_wrong(struct sim_world *w, const struct sim_damage *d)
     return data && data[d->rot.pos] != d->rot.around[0];
 }
 
+/* Deleted since, perhaps while a call was under way that had read it. */
+static bool is_gone(struct sim_world *w, const struct sim_damage *d)
+{
+    size_t size;
+
+    return d->kind == SIM_OBJECT && !sim_bucket_look(w->bucket, d->path, &size);
+}
+
 static void turn(struct sim_world *w, const struct sim_damage *d, bool wrong)
 {
     if (d->kind != SIM_OBJECT)
@@ -179,7 +187,7 @@ bool sim_rot_explains(struct sim_process *p, const struct varve_error *err)
         if (d->kind == SIM_CHECKPOINT && !p->log && p->machine && p->machine->index == d->machine &&
             p->machine->boots > 0 && strstr(err->msg, ".log") && is_wrong(w, d))
             return true;
-        if (!holds_records(d) || !names(d, err->msg) || !is_wrong(w, d))
+        if (!holds_records(d) || !names(d, err->msg) || (!is_wrong(w, d) && !is_gone(w, d)))
             continue;
         if (d->kind == SIM_SEGMENT ? segment_explains(w, p, d)
                                    : p->at < 0 || reads(p, d->base, d->end))
