@@ -1,8 +1,10 @@
 /*
  * The whole life of a log (make a store and a log, append, upload, evict, read, trim, close, open
  * again, go on, and each other operation of include/varve) with its Nth I/O call failing, then its
- * Nth request to the object store, then its Nth allocation, for every N. Whatever fails: nothing
- * leaks, and what was acknowledged is there when everything works again.
+ * Nth request to the object store, then its Nth allocation, for every N; and each fifth one
+ * with a bucket for its cold tier, where what was asked for may have happened when memory to learn
+ * of it is lacking. Whatever fails: nothing leaks, and what was acknowledged is there when
+ * everything works again.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -16,12 +18,16 @@
 #include <cmocka.h>
 
 #include "cold/faulty.h"
+#include "cold/s3.h"
 #include "record/builder.h"
 #include "tests/support/alloc.h"
+#include "tests/support/fakes3.h"
 #include "tests/support/support_log.h"
 
 #define NTH_MAX 20000 /* more than there are calls */
 #define BATCH_RECORDS 5
+#define BUCKET_STEP 5           /* each life with a bucket takes some ten times as long */
+#define BUCKET_DELAY_DIVISOR 40 /* of the delays between two requests of a call */
 
 /* What the log has promised so far. */
 struct promised {
@@ -639,7 +645,9 @@ static void the_store_may_be_away_from_any_request_on(void **state)
 
 /* ---- memory ---- */
 
-static bool life_without_memory(uint64_t nth, bool keep, bool others)
+/* `cold` opens the object stores; NULL: they are directories. */
+static bool life_without_memory(uint64_t nth, bool keep, bool others,
+                                const struct cold_opener *cold)
 {
     struct support_env *e = quick_env();
     struct life l = {.env = &e->env,
@@ -651,6 +659,7 @@ static bool life_without_memory(uint64_t nth, bool keep, bool others)
 
     /* the seams for tests need memory themselves */
     e->env.io = quick_io();
+    e->env.cold = cold;
     l.options.message = NULL;
     l.options.cache_bytes = -1;
     support_alloc_fail(nth, keep);
@@ -668,7 +677,7 @@ static void any_allocation_may_fail_once(void **state)
     uint64_t nth = 1;
 
     (void)state;
-    while (life_without_memory(nth, false, false))
+    while (life_without_memory(nth, false, false, NULL))
         assert_true(++nth < NTH_MAX);
     assert_true(nth > 300);
 }
@@ -678,7 +687,7 @@ static void any_allocation_of_the_other_operations_may_fail_once(void **state)
     uint64_t nth = 1;
 
     (void)state;
-    while (life_without_memory(nth, false, true))
+    while (life_without_memory(nth, false, true, NULL))
         assert_true(++nth < NTH_MAX);
     assert_true(nth > 200);
 }
@@ -688,8 +697,82 @@ static void memory_may_be_out_from_any_allocation_on(void **state)
     uint64_t nth = 1;
 
     (void)state;
-    while (life_without_memory(nth, true, false))
+    while (life_without_memory(nth, true, false, NULL))
         assert_true((nth += 3) < NTH_MAX);
+}
+
+/* ---- memory, with a bucket ---- */
+
+struct bucket {
+    struct cold_opener opener;
+    struct base_env env;
+    struct support_fakes3 *server;
+    unsigned lives; /* each has a prefix of its own */
+};
+
+/* In the place of the client that an open has made, one that waits less. */
+static int quicken(struct cold_s3 *s, const struct cold_url *url, struct varve_error *err)
+{
+    struct s3_client_options options = {.delay_divisor = BUCKET_DELAY_DIVISOR};
+
+    s->client = s3_client_free(s->client);
+    s->caps.probed = false; /* nothing is to be found out of it */
+    options.endpoint.endpoint = cold_url_query(url, "endpoint");
+    options.endpoint.bucket = url->host;
+    options.transport = s3_transport_http(s->http);
+    options.keys = s3_keys_source(s->source);
+    return s3_client_new(s->env, &options, &s->client, err);
+}
+
+static int bucket_open(void *ctx, const struct base_env *env, const char *url,
+                       const struct cold_store_options *options, struct cold_store **ret,
+                       struct varve_error *err)
+{
+    struct bucket *b = ctx;
+    struct cold_url *parsed;
+    struct cold_s3 *s = NULL;
+    char text[128];
+    int rc;
+
+    (void)env;
+    (void)url;
+    snprintf(text, sizeof(text), "s3://nth/life-%u?endpoint=http://127.0.0.1:%u", b->lives,
+             support_fakes3_port(b->server));
+    rc = cold_url_parse(text, &parsed, err);
+    if (rc < 0)
+        return rc;
+    rc = cold_s3_open(&b->env, parsed, options, &s, err);
+    if (rc == 0)
+        rc = quicken(s, parsed, err);
+    if (rc == 0)
+        rc = cold_store_new(&b->env, text, &cold_s3_ops, s, options->read_only, ret, err);
+    if (rc < 0)
+        cold_s3_close(s);
+    cold_url_free(parsed);
+    return rc;
+}
+
+static void an_allocation_may_fail_with_a_bucket(void **state)
+{
+    static const char *const args[] = {"--bucket", "nth", NULL};
+    struct bucket b = {.opener = {.open = bucket_open, .ctx = &b}};
+
+    (void)state;
+    setenv("AWS_ACCESS_KEY_ID", "varve", 1);
+    setenv("AWS_SECRET_ACCESS_KEY", "varve-secret", 1);
+    base_env_init(&b.env);
+    b.server = support_fakes3_start(FAKES3_PROGRAM, args);
+    for (int others = 0; others <= 1; others++) {
+        uint64_t nth = 1 + (uint64_t)others;
+
+        while (life_without_memory(nth, false, others, &b.opener)) {
+            b.lives++;
+            assert_true((nth += BUCKET_STEP) < NTH_MAX);
+        }
+        b.lives++;
+        assert_true(nth > 500);
+    }
+    support_fakes3_stop(b.server);
 }
 
 int main(void)
@@ -706,6 +789,7 @@ int main(void)
         cmocka_unit_test(any_allocation_may_fail_once),
         cmocka_unit_test(any_allocation_of_the_other_operations_may_fail_once),
         cmocka_unit_test(memory_may_be_out_from_any_allocation_on),
+        cmocka_unit_test(an_allocation_may_fail_with_a_bucket),
     };
 
     return cmocka_run_group_tests_name("log_nth", tests, NULL, NULL);
