@@ -475,24 +475,6 @@ static bool may_pass(CURLcode code)
            code != CURLE_URL_MALFORMAT && code != CURLE_UNSUPPORTED_PROTOCOL;
 }
 
-static void conclude_failure(struct s3_transfer *t, CURLcode code)
-{
-    const char *hint;
-    const char *detail = t->error[0] ? t->error : curl_easy_strerror(code);
-    char text[sizeof(t->reply.message)];
-
-    t->reply.trouble = failure_trouble(t, code);
-    hint = hints[t->reply.trouble];
-    if (code == CURLE_PARTIAL_FILE) {
-        fail(t, S3_HTTP_TRUNCATED, true, "the reply ended before its promised length");
-        return;
-    }
-    if (code == CURLE_GOT_NOTHING)
-        detail = "the server closed the connection without an answer";
-    snprintf(text, sizeof(text), "%s%.*s", hint, (int)(sizeof(text) - 1 - strlen(hint)), detail);
-    fail(t, t->sends > 0 ? S3_HTTP_UNKNOWN : S3_HTTP_NOT_SENT, may_pass(code), text);
-}
-
 static void conclude_stop(struct s3_transfer *t)
 {
     enum s3_http_outcome lost = t->sends > 0 ? S3_HTTP_UNKNOWN : S3_HTTP_NOT_SENT;
@@ -525,6 +507,30 @@ static void conclude_stop(struct s3_transfer *t)
         t->reply.outcome = S3_HTTP_REPLY;
         break;
     }
+}
+
+static void conclude_failure(struct s3_transfer *t, CURLcode code)
+{
+    const char *hint;
+    const char *detail = t->error[0] ? t->error : curl_easy_strerror(code);
+    char text[sizeof(t->reply.message)];
+
+    /* Its word for a header above its own limit, too. */
+    if (code == CURLE_OUT_OF_MEMORY && t->reply.first_byte_ns > 0 && !t->head_ended) {
+        t->stop = S3_STOP_HEADERS;
+        conclude_stop(t);
+        return;
+    }
+    t->reply.trouble = failure_trouble(t, code);
+    hint = hints[t->reply.trouble];
+    if (code == CURLE_PARTIAL_FILE) {
+        fail(t, S3_HTTP_TRUNCATED, true, "the reply ended before its promised length");
+        return;
+    }
+    if (code == CURLE_GOT_NOTHING)
+        detail = "the server closed the connection without an answer";
+    snprintf(text, sizeof(text), "%s%.*s", hint, (int)(sizeof(text) - 1 - strlen(hint)), detail);
+    fail(t, t->sends > 0 ? S3_HTTP_UNKNOWN : S3_HTTP_NOT_SENT, may_pass(code), text);
 }
 
 void s3_transfer_conclude(struct s3_transfer *t, CURLcode code, int64_t now_ns)
