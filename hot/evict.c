@@ -132,8 +132,9 @@ static int evict_vouch(struct hot_set *set, const struct hot_point *point, bool 
                                 .synced = *point};
     memcpy(p.boot, set->boot, sizeof(p.boot));
     base_mutex_lock(&set->lock);
-    p.floor = set->segments[0]->base_offset < point->base_offset ? set->segments[0]->base_offset
-                                                                 : point->base_offset;
+    p.floor = set->count > 0 && set->segments[0]->base_offset < point->base_offset
+                  ? set->segments[0]->base_offset
+                  : point->base_offset;
     hot_publish_write_locked(set, &p);
     base_mutex_unlock(&set->lock);
     int rc = hot_publish_sync(set, err);
@@ -386,5 +387,132 @@ int hot_set_move_tail(struct hot_set *set, int64_t from, const char *aside, stru
         evict_fail(set);
 out:
     hot_segment_unref(split);
+    return rc;
+}
+
+/* ---- files of another log ---- */
+
+static int clear_load(struct hot_set *set, struct varve_error *err)
+{
+    struct hot_names names;
+    int rc = hot_recovery_list(set, &names, err);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; rc == 0 && i < names.count; i++) {
+        struct hot_segment *segment;
+        rc = hot_segment_new(set, names.bases[i], &segment, err);
+        if (rc < 0)
+            break;
+        rc = hot_set_list_locked(set, segment, err);
+        if (rc < 0)
+            hot_segment_unref(segment);
+    }
+    hot_recovery_names_deinit(&names);
+    return rc;
+}
+
+/* VARVE_E_EXISTS: the name is another file's. That is so where this was begun before, and then the
+ * old log was written to once more, without its bucket. */
+static int clear_link_one(const struct base_io *io, const char *path, const struct stat *of,
+                          const char *target, struct varve_error *err)
+{
+    struct stat there;
+    int fd = io->open(io->ctx, path, O_RDWR, 0);
+    int rc = fd < 0 ? fd : io->fdatasync(io->ctx, fd);
+    if (fd >= 0)
+        io->close(io->ctx, fd);
+    if (rc < 0)
+        return base_fail_errno(err, rc, "sync %s", path);
+    rc = io->link(io->ctx, path, target);
+    if (rc == -EEXIST) {
+        rc = io->stat(io->ctx, target, &there);
+        if (rc == 0 && (there.st_ino != of->st_ino || there.st_dev != of->st_dev))
+            return base_fail(err, VARVE_E_EXISTS, "%s is another file", target);
+    }
+    return rc < 0 ? base_fail_errno(err, rc, "link %s to %s", path, target) : 0;
+}
+
+static int clear_link(struct hot_set *set, const char *aside, unsigned *ret_count,
+                      struct varve_error *err)
+{
+    const struct base_io *io = set->io;
+    unsigned count = 0;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < set->count; i++) {
+        const char *path = set->segments[i]->path;
+        char *target;
+        struct stat st;
+        rc = io->stat(io->ctx, path, &st);
+        if (rc < 0)
+            return base_fail_errno(err, rc, "stat %s", path);
+        if (st.st_size == 0)
+            continue;
+        if (count++ == 0)
+            rc = base_dir_create(io, aside, true, err);
+        if (rc == 0)
+            rc = move_name(&target, aside, set->segments[i], err);
+        if (rc < 0)
+            return rc;
+        rc = clear_link_one(io, path, &st, target, err);
+        free(target);
+    }
+    if (rc == 0 && count > 0)
+        rc = base_dir_sync(io, aside, err);
+    if (rc == 0)
+        *ret_count = count;
+    return rc;
+}
+
+static int clear_aside(struct hot_set *set, const char *aside, unsigned *ret_count,
+                       struct varve_error *err)
+{
+    int rc = VARVE_E_EXISTS;
+    for (unsigned i = 1; rc == VARVE_E_EXISTS; i++) {
+        char *dir;
+        rc = i == 1 ? base_format(&dir, err, "%s", aside)
+                    : base_format(&dir, err, "%s-%u", aside, i);
+        if (rc < 0)
+            return rc;
+        rc = clear_link(set, dir, ret_count, err);
+        free(dir);
+    }
+    return rc;
+}
+
+/*
+ * The order is that of a tail (I13): all is aside, then nothing vouches for it any more, then its
+ * names go; each durably before the next, so that the files are wholly there or wanted no more.
+ */
+int hot_set_clear(const struct base_env *env, const char *dir, const char *aside,
+                  unsigned *ret_count, struct varve_error *err)
+{
+    const struct hot_set_options options = {0};
+    const struct hot_point none = {0};
+    struct hot_publication old;
+    struct hot_set *set;
+    unsigned count = 0;
+    bool known;
+    int rc = hot_set_new(env, dir, &options, &set, err);
+    if (rc < 0)
+        return rc;
+    rc = base_dir_create(set->io, set->dir, true, err);
+    if (rc == 0)
+        rc = hot_publish_create(set, &old, &known, err);
+    if (rc == 0) {
+        hot_publish_boot(set);
+        set->instance = base_random_u64(env->random);
+        rc = clear_load(set, err);
+    }
+    if (rc == 0 && aside)
+        rc = clear_aside(set, aside, &count, err);
+    if (rc == 0)
+        rc = evict_vouch(set, &none, false, err);
+    if (rc == 0)
+        rc = evict_unlink_from(set, 0, err);
+    if (rc == 0) /* also of a call before, that was cut short */
+        rc = base_dir_sync(set->io, set->dir, err);
+    hot_set_abandon(set);
+    if (rc == 0)
+        *ret_count = count;
     return rc;
 }

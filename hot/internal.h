@@ -297,6 +297,9 @@ uint64_t hot_follow_lives(struct hot_set *set);
 int hot_follow_doubt(struct hot_set *set, uint64_t lives, struct varve_error *err);
 
 /* set.c */
+/* Knows nothing of the files yet; ended by hot_set_abandon. */
+int hot_set_new(const struct base_env *env, const char *dir, const struct hot_set_options *options,
+                struct hot_set **ret, struct varve_error *err);
 int hot_set_list_locked(struct hot_set *set, struct hot_segment *segment, struct varve_error *err);
 void hot_set_recount_locked(struct hot_set *set);
 struct hot_segment *hot_set_active_locked(struct hot_set *set);

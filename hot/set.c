@@ -70,9 +70,8 @@ static int set_copy_epochs(struct hot_set *set, const struct hot_set_options *op
     return 0;
 }
 
-static int set_new(const struct base_env *env, const char *dir,
-                   const struct hot_set_options *options, struct hot_set **ret,
-                   struct varve_error *err)
+int hot_set_new(const struct base_env *env, const char *dir, const struct hot_set_options *options,
+                struct hot_set **ret, struct varve_error *err)
 {
     struct hot_set *set = calloc(1, sizeof(*set));
     if (!set)
@@ -217,7 +216,7 @@ int hot_set_open(const struct base_env *env, const char *dir, const struct hot_s
     int rc = set_check_options(options, err);
     if (rc < 0)
         return rc;
-    rc = set_new(env, dir, options, &set, err);
+    rc = hot_set_new(env, dir, options, &set, err);
     if (rc < 0)
         return rc;
     rc = options->read_only ? hot_follow_open(set, err) : set_open_writing(set, &recovery, err);

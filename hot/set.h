@@ -177,4 +177,14 @@ int hot_set_reset(struct hot_set *set, int64_t offset, struct varve_error *err);
 int hot_set_move_tail(struct hot_set *set, int64_t from, const char *aside,
                       struct varve_error *err);
 
+/*
+ * What lies in `dir`, which nobody has open, belongs to another log, that is no more: whatever
+ * state it is in, nothing of it is read. All segment files that hold anything get a second name in
+ * the directory `aside`, durably (NULL: they are not wanted); then what vouches for them and their
+ * own names go, durably. Whatever cuts this short, the same call goes on. *ret_count: the files
+ * that were there and are aside now. VARVE_E_BUSY: a process writes there.
+ */
+int hot_set_clear(const struct base_env *env, const char *dir, const char *aside,
+                  unsigned *ret_count, struct varve_error *err);
+
 #endif

@@ -23,11 +23,47 @@ void log_delete_empty_dirs(struct varve_store *s, const char *name)
     free(dir);
 }
 
+static int visit_name(void *arg, const char *name, bool is_dir)
+{
+    (void)is_dir;
+    log_names_add(arg, name, strlen(name));
+    return 0;
+}
+
+/* Everything but the root, durably: without it nobody could say that the rest is of no log. */
+static int delete_below_root(const struct base_io *io, const char *dir, struct varve_error *err)
+{
+    struct log_names list = {0};
+    int r = io->list(io->ctx, dir, visit_name, &list);
+
+    if (r == -ENOENT)
+        return 0;
+    if (r < 0)
+        r = base_fail_errno(err, r, "list %s", dir);
+    else if (list.failed)
+        r = base_fail(err, VARVE_E_NO_MEMORY, "list %s: out of memory", dir);
+    for (size_t i = 0; r == 0 && i < list.count; i++) {
+        char *path;
+
+        if (strcmp(list.names[i], "root") == 0)
+            continue;
+        r = base_format(&path, err, "%s/%s", dir, list.names[i]);
+        if (r < 0)
+            break;
+        r = base_tree_remove(io, path, err);
+        free(path);
+    }
+    log_names_deinit(&list);
+    return r == 0 ? base_dir_sync(io, dir, err) : r;
+}
+
 int log_delete_local(struct varve_store *s, const char *name, struct varve_error *err)
 {
     char *dir = NULL;
     int r = log_store_log_dir(s, name, &dir, err);
 
+    if (r == 0) /* I13 */
+        r = delete_below_root(s->env.io, dir, err);
     if (r == 0)
         r = base_tree_remove(s->env.io, dir, err);
     log_delete_empty_dirs(s, name);

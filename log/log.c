@@ -369,11 +369,15 @@ static int log_open_tiers(struct varve_log *log, enum varve_durability durabilit
     int64_t end = 0;
     int r = log_uploads_path(log, &uploads, err);
 
+    if (r == 0)
+        r = log_divergent_dir(log, &divergent, err);
     options->journal_path = uploads;
+    options->hot_dir = log->dir;
+    options->divergent_dir = divergent;
     if (r == 0)
         r = tiering_log_open(&s->env, options, take_over, &log->tiering, err);
     free(uploads);
-    options->journal_path = NULL;
+    options->journal_path = options->hot_dir = options->divergent_dir = NULL;
     if (r == 0)
         r = log_take_root(log, err);
     if (r == 0) {
@@ -384,8 +388,6 @@ static int log_open_tiers(struct varve_log *log, enum varve_durability durabilit
         r = log_cold_end(log, &end, err);
     if (r == 0)
         r = log_open_hot(log, durability, end, err);
-    if (r == 0)
-        r = log_divergent_dir(log, &divergent, err);
     if (r == 0)
         r = tiering_log_attach(log->tiering, log->hot, divergent, err);
     free(divergent);

@@ -68,7 +68,8 @@ int tiering_log_create(const struct base_env *env, struct cold_store *meta,
             rc = base_fail(err, VARVE_E_EXISTS, "a log of that name has just been made in %s",
                            cold_store_url(meta));
     }
-    if (rc == 0)
+    /* Beside a root of the log before lie files of it, too: opening sees to both (I13). */
+    if (rc == 0 && !index_manifest_loaded(manifest))
         rc = index_manifest_install(manifest, root, size, pages, count, true, err);
     index_edit_free(edit);
     if (rc < 0)

@@ -163,6 +163,7 @@ int tiering_log_open(const struct base_env *env, const struct tiering_log_option
     t->o.journal_path = NULL;
     if (rc == 0)
         rc = tiering_root_open(t, take_over, err);
+    t->o.hot_dir = t->o.divergent_dir = NULL;
     if (rc < 0) {
         tiering_log_close(t);
         return rc;
@@ -326,8 +327,6 @@ static int divergence_find(struct tiering_log *t, const struct hot_range *range,
             from = e.start_offset;
     }
     index_manifest_unpin(pin);
-    if (t->foreign_local)
-        from = range->floor; /* of another log of this name */
     *ret = from < range->end ? from : INT64_MAX;
     *ret_epoch = epoch;
     return 0;
@@ -341,14 +340,10 @@ static int divergence_find(struct tiering_log *t, const struct hot_range *range,
 static int divergence_move(struct tiering_log *t, int64_t from, int64_t end, int64_t epoch,
                            const char *divergent_dir, struct varve_error *err)
 {
-    char id[BASE_ID_TEXT_SIZE] = "";
     char *aside;
-    int rc;
+    int rc = base_format(&aside, err, "%s/%020lld-%lld", divergent_dir, (long long)from,
+                         (long long)epoch);
 
-    if (t->foreign_local)
-        base_id_format(&t->foreign_id, id);
-    rc = base_format(&aside, err, "%s/%020lld-%lld%s%s", divergent_dir, (long long)from,
-                     (long long)epoch, id[0] ? "-" : "", id);
     if (rc < 0)
         return rc;
     rc = hot_set_move_tail(t->hot, from, aside, err);

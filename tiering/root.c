@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "tiering/state.h"
 
 int tiering_root_get(struct tiering_log *t, struct index_root *ret, struct varve_error *err)
@@ -276,6 +277,36 @@ int tiering_root_write(struct tiering_log *t, struct index_edit *edit, struct va
                                "log %s: an earlier write of the root came in between", t->log_name);
 }
 
+/*
+ * The local root is of another log of this name, which was deleted; so are all segments here, and
+ * only that root says so. They go before it is replaced (I13): whatever cuts this short, the next
+ * opening finds that root again and goes on. Where the local root is a tombstone this store has
+ * deleted the log itself, and they are garbage.
+ */
+static int root_clear_local(struct tiering_log *t, const struct index_root *local,
+                            struct varve_error *err)
+{
+    char id[BASE_ID_TEXT_SIZE];
+    char *aside = NULL;
+    unsigned count = 0;
+    int rc = 0;
+
+    base_id_format(&local->log_id, id);
+    if (!local->tombstone) /* a name that stays the same while they go */
+        rc = base_format(&aside, err, "%s/%020d-%u-%s", t->o.divergent_dir, 0, local->epoch, id);
+    if (rc == 0)
+        rc = hot_set_clear(t->env, t->o.hot_dir, aside, &count, err);
+    if (rc < 0)
+        base_error_context(err, rc, "log %s: the files of the one that it replaces", t->log_name);
+    else if (count > 0)
+        base_log(&t->env->logger, BASE_LOG_WARNING,
+                 "log %s: it was deleted and made again; %u segments of the old one (%s) were "
+                 "moved to %s, not part of the log",
+                 t->log_name, count, id, aside);
+    free(aside);
+    return rc;
+}
+
 /* The bucket's root beside the local one. *ret_newer: the bucket's is to be installed.
  * *ret_begun_from: the owner that a take-over of ours, cut short, has replaced; zero: there was
  * none. */
@@ -294,8 +325,8 @@ static int root_meet_local(struct tiering_log *t, const struct index_root *bucke
             !base_id_equal(&local->owner, &t->o.store_id))
             *ret_begun_from = local->owner;
     } else {
-        t->foreign_local = true;
-        t->foreign_id = local->log_id;
+        t->ends_other = true;
+        rc = root_clear_local(t, local, err);
     }
     index_manifest_unpin(pin);
     return rc;
@@ -329,7 +360,7 @@ static int root_open_alone(struct tiering_log *t, bool take_over, int failed,
 {
     struct index_root local;
     bool given_up = failed == VARVE_E_NO_MEMORY || failed == VARVE_E_VERSION || take_over ||
-                    t->o.set_aside || t->o.confirmed_only || t->taking_over;
+                    t->o.set_aside || t->o.confirmed_only || t->taking_over || t->ends_other;
 
     if (given_up || !index_manifest_loaded(t->o.manifest) ||
         tiering_root_get(t, &local, NULL) < 0 || local.tombstone) {

@@ -78,8 +78,7 @@ struct tiering_log {
     bool root_written;     /* this life has written a root: no write of an earlier one can land */
     uint32_t epoch;        /* constant after opening */
     bool taking_over;      /* opening ends a take-over, or fails */
-    bool foreign_local;    /* the local root was of another log of this name, */
-    struct base_id foreign_id; /* this one */
+    bool ends_other;       /* opening replaces another log of this name, or fails */
 
     struct tiering_journal *journal; /* of unfinished multipart uploads; NULL: none is kept */
 

@@ -76,6 +76,8 @@ struct tiering_log_options {
     struct base_pool *pool;    /* compression */
     struct tiering_rate *rate; /* may be NULL */
     const char *journal_path;  /* file of unfinished uploads; NULL: none; used by opening only */
+    const char *hot_dir;       /* of the segments; used by opening only */
+    const char *divergent_dir; /* where those go that are not the log's; used by opening only */
     struct tiering_policy policy;
     bool set_aside;      /* see tiering_log_open */
     bool confirmed_only; /* lease mode: without the bucket's root it is not opened */
@@ -86,8 +88,8 @@ struct tiering_log_options {
 
 struct tiering_log;
 
-/* Puts the first root of a new log into the bucket, then installs it locally. VARVE_E_EXISTS: a log
- * of that name is there. */
+/* Puts the first root of a new log into the bucket, then installs it locally, if no other is there
+ * (which opening replaces). VARVE_E_EXISTS: a log of that name is there. */
 int tiering_log_create(const struct base_env *env, struct cold_store *meta,
                        struct index_manifest *manifest, const char *log_name,
                        const struct base_id *log_id, const struct base_id *owner,
@@ -95,11 +97,12 @@ int tiering_log_create(const struct base_env *env, struct cold_store *meta,
 
 /*
  * Opens a log for tiering: reads the root from the bucket and compares it with the local copy (I6,
- * I13). The root is installed locally when the local one is missing or older. A foreign owner is
- * VARVE_E_FENCED unless `take_over`, which raises the epoch by a conditional write. When the store
- * cannot be reached and a local root is there, opening succeeds; the comparison is then made before
- * the first root write. VARVE_E_NOT_FOUND: no such log. The hot set is given afterwards, since its
- * start is n.
+ * I13). The root is installed locally when the local one is missing or older; when that is of
+ * another log of this name, which is no more, the files in hot_dir go to divergent_dir first. A
+ * foreign owner is VARVE_E_FENCED unless `take_over`, which raises the epoch by a conditional
+ * write. When the store cannot be reached and a local root is there, opening succeeds; the
+ * comparison is then made before the first root write. VARVE_E_NOT_FOUND: no such log. The hot set
+ * is given afterwards, since its start is n.
  *
  * With options->set_aside a foreign owner is accepted and nothing is taken over: the log is fenced
  * from the start. So that a store that is refused can attach its hot set once, which moves aside

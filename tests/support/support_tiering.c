@@ -217,7 +217,7 @@ static int open_caches(struct support_tiering *r, struct varve_error *err)
 static int open_all(struct support_tiering *r, struct varve_error *err)
 {
     struct tiering_log_options options = {.log_name = r->log_name};
-    char *divergent = NULL, *journal = NULL;
+    char *divergent = NULL, *journal = NULL, *hot = NULL;
     int rc = base_dir_create(r->e->env.io, r->local_path, false, err);
 
     if (rc == 0)
@@ -239,15 +239,20 @@ static int open_all(struct support_tiering *r, struct varve_error *err)
     options.event_ctx = r;
     options.set_aside = r->set_aside;
     rc = base_format(&journal, err, "%s/uploads", r->local_path);
+    if (rc == 0)
+        rc = base_format(&hot, err, "%s/hot", r->local_path);
+    if (rc == 0)
+        rc = base_format(&divergent, err, "%s/divergent", r->local_path);
     options.journal_path = journal;
+    options.hot_dir = hot;
+    options.divergent_dir = divergent;
     if (rc == 0)
         rc = tiering_log_open(&r->e->env, &options, r->take_over, &r->t, err);
     if (rc == 0)
         rc = open_hot(r, err);
     if (rc == 0)
-        rc = base_format(&divergent, err, "%s/divergent", r->local_path);
-    if (rc == 0)
         rc = tiering_log_attach(r->t, r->hot, divergent, err);
+    free(hot);
     free(divergent);
     free(journal);
     return rc;

@@ -558,6 +558,93 @@ static void damage_in_a_tail_that_is_not_yet_aside_is_not_cut(void **state)
     hot_set_close(set);
 }
 
+static void files_of_another_log_are_aside_durably_before_any_of_them_goes(void **state)
+{
+    struct support_env *e = *state;
+    struct hot_set_options options = support_hot_options();
+    struct varve_error err;
+    const struct support_io_step *linked, *synced, *gone, *vouched, *last;
+    const char *dir = support_tmpdir_path(e->dir, "log"),
+               *aside = support_tmpdir_path(e->dir, "divergent/x");
+    unsigned count = 77;
+    struct hot_set *set = open_five(e, &options);
+    assert_int_equal(hot_set_clear(&e->env, dir, aside, &count, &err), VARVE_E_BUSY);
+    assert_int_equal(count, 77);
+    hot_set_close(set);
+    support_file_flip(support_hot_path(e, 50, "log"), 100, 1); /* that is nobody's business here */
+    support_io_reset(e->io);
+    assert_int_equal(hot_set_clear(&e->env, dir, aside, &count, &err), 0);
+    assert_int_equal(count, 5);
+    vouched = support_io_trace_find(e->io, 0, SUPPORT_IO_FDATASYNC, "published", NULL);
+    for (int base = 0; base <= 200; base += 50) {
+        size_t at, out;
+        char name[32];
+        snprintf(name, sizeof(name), "x/%020d.log", base);
+        linked = support_io_trace_find(e->io, 0, SUPPORT_IO_LINK, name, &at);
+        assert_non_null(linked);
+        synced = support_io_trace_find(e->io, at, SUPPORT_IO_FSYNC, "divergent/x", NULL);
+        gone = support_io_trace_find(e->io, 0, SUPPORT_IO_UNLINK, name + 2, &out);
+        last = support_io_trace_find(e->io, out, SUPPORT_IO_FSYNC, dir, NULL);
+        assert_true(support_io_before(linked, synced));
+        assert_true(support_io_before(synced, vouched));
+        assert_true(support_io_before(vouched, gone));
+        assert_true(support_io_before(gone, last));
+        assert_true(
+            support_file_exists(support_tmpdir_path(e->dir, "divergent/x/%020d.log", base)));
+    }
+    options.start_offset = 7; /* and nothing says any more that there was something */
+    set = support_hot_open(e, &options, NULL);
+    append_many(set, 1, 10, 100);
+    assert_int_equal(support_hot_read(set, 7), 17);
+    hot_set_close(set);
+}
+
+/* Cleared in part, and before that was gone on with the log that it had been was written to. */
+static void a_file_of_another_log_never_takes_the_place_of_one_that_is_aside(void **state)
+{
+    struct support_env *e = *state;
+    struct hot_set_options options = support_hot_options();
+    struct varve_error err;
+    const char *dir = support_tmpdir_path(e->dir, "log"),
+               *aside = support_tmpdir_path(e->dir, "divergent/x");
+    unsigned count;
+    struct hot_set *set = support_hot_open(e, &options, NULL);
+    append_many(set, 5, 10, 100);
+    hot_set_close(set);
+    int64_t size = support_file_size(support_hot_path(e, 0, "log"));
+    support_io_fail(e->io,
+                    &(struct support_io_fault){
+                        .call = SUPPORT_IO_UNLINK, .path = ".log", .nth = 1, .sys_errno = EIO});
+    assert_int_equal(hot_set_clear(&e->env, dir, aside, &count, &err), VARVE_E_IO);
+    assert_int_equal(hot_set_clear(&e->env, dir, aside, &count, &err), 0); /* the same file */
+    assert_int_equal(count, 1);
+    assert_false(support_file_exists(support_tmpdir_path(e->dir, "divergent/x-2")));
+    set = support_hot_open(e, &options, NULL);
+    append_many(set, 1, 10, 100);
+    hot_set_close(set);
+    assert_int_equal(hot_set_clear(&e->env, dir, aside, &count, &err), 0);
+    assert_int_equal(count, 1);
+    assert_int_equal(support_file_size(support_tmpdir_path(e->dir, "divergent/x/%020d.log", 0)),
+                     size);
+    assert_true(support_file_size(support_tmpdir_path(e->dir, "divergent/x-2/%020d.log", 0)) <
+                size);
+}
+
+static void files_of_another_log_that_nobody_wants_just_go(void **state)
+{
+    struct support_env *e = *state;
+    struct hot_set_options options = support_hot_options();
+    struct varve_error err;
+    unsigned count;
+    hot_set_close(open_five(e, &options));
+    assert_int_equal(hot_set_clear(&e->env, support_tmpdir_path(e->dir, "log"), NULL, &count, &err),
+                     0);
+    assert_int_equal(count, 0);
+    struct hot_set *set = support_hot_open(e, &options, NULL);
+    assert_int_equal(support_hot_read(set, 0), 0);
+    hot_set_close(set);
+}
+
 /* Its second name is that of the same file: cutting the one cut the other. */
 static void a_tail_that_is_aside_stays_whole_when_it_is_cut_in_its_old_place(void **state)
 {
@@ -786,6 +873,9 @@ int main(void)
         TEST(a_reader_set_follows_the_writer_across_rolls_and_evictions),
         TEST(a_reset_goes_on_at_the_offset_given),
         TEST(a_divergent_tail_is_moved_aside_whole),
+        TEST(files_of_another_log_are_aside_durably_before_any_of_them_goes),
+        TEST(a_file_of_another_log_never_takes_the_place_of_one_that_is_aside),
+        TEST(files_of_another_log_that_nobody_wants_just_go),
         TEST(a_leftover_that_is_another_name_of_a_segment_is_not_cut),
         TEST(a_tail_that_was_moved_in_part_does_not_keep_the_log_from_opening),
         TEST(a_tail_is_aside_durably_before_any_of_it_goes),

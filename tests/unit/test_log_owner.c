@@ -1,4 +1,5 @@
 /* Ownership as an embedding program sees it: refusals, tails set aside, settings of a store. */
+#include <errno.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -162,6 +163,184 @@ static void what_is_synced_after_a_take_over_is_not_acknowledged(void **state)
     assert_int_equal(offset, -7);
     varve_log_close(theirs);
     varve_store_close(b);
+    varve_log_close(log);
+    varve_store_close(a);
+}
+
+/* ---- a log that another store has made again ---- */
+
+#define AGAIN_CRASHES_MAX 400
+
+/* a's log x/N had the epochs 0 and 2 and ends at 75, of which 50 are uploaded; b has taken it over,
+ * deleted and made it again, and that one ends at 10, all of it in epoch 0. */
+static void made_again(struct varve_store *a, struct varve_store *b, const char *name, bool evict)
+{
+    struct varve_log_options take = {.size = sizeof(take), .take_over = true};
+    struct varve_log *log = support_log_open(a, name, SUPPORT_LOG_UNTIERED);
+    struct varve_error err;
+
+    support_log_append(log, 10, 5);
+    support_log_tier(log, true, evict);
+    varve_log_close(log);
+    varve_log_close(support_log_open(b, name, NULL));
+    support_succeeds(varve_log_open(a, name, &take, &log, &err), &err);
+    assert_int_equal(support_log_info(log).epoch, 2);
+    if (!evict)
+        support_log_append(log, 5, 5);
+    varve_log_close(log);
+    varve_log_close(support_log_open(b, name, NULL));
+    support_succeeds(varve_log_delete(b, name, &err), &err);
+    log = support_log_open(b, name, SUPPORT_LOG_UNTIERED);
+    support_log_append(log, 2, 5);
+    support_log_tier(log, true, false);
+    varve_log_close(log);
+}
+
+static void opens_made_again(struct varve_store *store, const char *name, unsigned aside)
+{
+    struct varve_log_options take = {.size = sizeof(take), .take_over = true};
+    struct divergent d = {0};
+    struct varve_log *log = NULL;
+    struct varve_error err;
+
+    support_succeeds(varve_log_open(store, name, &take, &log, &err), &err);
+    assert_int_equal(support_log_read(log, 0), 10);
+    assert_int_equal(support_log_append(log, 1, 5), 15);
+    assert_int_equal(support_log_read(log, 0), 15);
+    assert_int_equal(support_log_info(log).divergent_segments, aside);
+    support_succeeds(varve_log_each_divergent(log, visit_divergent, &d, &err), &err);
+    if (aside > 0) {
+        assert_int_equal(d.first, 0);
+        assert_int_equal(d.end, 75);
+        assert_int_equal(d.epoch, 2);
+    }
+    varve_log_close(log);
+}
+
+/* Its only segment was empty and began where the old one had ended: "in neither tier". */
+static void a_log_made_again_opens_where_all_of_the_old_one_was_evicted(void **state)
+{
+    struct support_env *e = *state;
+    struct varve_store *a = support_store_open(e, NULL), *b = second_open(e, true);
+
+    made_again(a, b, "x", true);
+    opens_made_again(a, "x", 0);
+    varve_store_close(b);
+    varve_store_close(a);
+}
+
+/* "leader epoch 2, which the log never had" */
+static void a_log_made_again_opens_beside_segments_of_epochs_that_it_never_had(void **state)
+{
+    struct support_env *e = *state;
+    struct varve_store *a = support_store_open(e, NULL), *b = second_open(e, true);
+
+    made_again(a, b, "x", false);
+    opens_made_again(a, "x", 2);
+    varve_store_close(b);
+    varve_store_close(a);
+}
+
+/*
+ * The new root was installed before the old segments were aside: after a crash in between nobody
+ * knew any more that they were of another log. Here all I/O on the log's files fails from the Nth
+ * call on, for each seventh N (tests/sim tells them all); then it is opened again.
+ */
+static void opens_stopped(struct support_env *e, bool take_over)
+{
+    struct varve_log_options options = {.size = sizeof(options), .take_over = take_over};
+    struct varve_store *a = support_store_open(e, NULL), *b = second_open(e, true);
+    bool hit = true;
+
+    support_logger_expect(e->logger, "");
+    for (unsigned nth = 1; hit; nth += 7) {
+        struct varve_log *log = NULL;
+        char name[16];
+
+        assert_true(nth < AGAIN_CRASHES_MAX);
+        snprintf(name, sizeof(name), "x%u", nth);
+        made_again(a, b, name, false);
+        support_io_fail(e->io, &(struct support_io_fault){.call = SUPPORT_IO_ANY,
+                                                          .path = "store/logs",
+                                                          .nth = nth,
+                                                          .sys_errno = EIO,
+                                                          .keep = true});
+        (void)varve_log_open(a, name, &options, &log, NULL);
+        hit = support_io_failed(e->io) > 0;
+        varve_log_close(log);
+        support_io_fail(e->io, NULL);
+        opens_made_again(a, name, 2);
+    }
+    varve_store_close(b);
+    varve_store_close(a);
+}
+
+static void a_take_over_of_a_log_made_again_that_stops_anywhere_is_gone_on_with(void **state)
+{
+    opens_stopped(*state, true);
+}
+
+static void a_refusal_of_a_log_made_again_that_stops_anywhere_is_gone_on_with(void **state)
+{
+    opens_stopped(*state, false);
+}
+
+/* The root had gone, some segments had not: the next log of that name took them up. */
+static void a_deletion_that_stops_among_its_files_leaves_none_to_a_later_log(void **state)
+{
+    struct support_env *e = *state;
+    struct varve_store *a = support_store_open(e, NULL), *b = second_open(e, true);
+    bool hit = true;
+
+    for (unsigned nth = 1; hit; nth++) {
+        struct varve_log *log;
+        char name[16];
+
+        assert_true(nth < AGAIN_CRASHES_MAX);
+        snprintf(name, sizeof(name), "x%u", nth);
+        log = support_log_open(b, name, SUPPORT_LOG_UNTIERED);
+        support_log_append(log, 10, 5);
+        support_log_tier(log, true, false);
+        support_log_append(log, 5, 5);
+        varve_log_close(log);
+        support_io_fail(e->io, &(struct support_io_fault){.call = SUPPORT_IO_UNLINK,
+                                                          .path = "second/logs",
+                                                          .nth = nth,
+                                                          .sys_errno = EIO,
+                                                          .keep = true});
+        (void)varve_log_delete(b, name, NULL);
+        hit = support_io_failed(e->io) > 0;
+        support_io_fail(e->io, NULL);
+        log = support_log_open(a, name, SUPPORT_LOG_UNTIERED);
+        assert_int_equal(support_log_append(log, 2, 5), 10);
+        support_log_tier(log, true, false);
+        varve_log_close(log);
+        opens_made_again(b, name, 0);
+    }
+    varve_store_close(b);
+    varve_store_close(a);
+}
+
+/* The new root replaced the old one at once, and what lay beside it became the new log's. */
+static void a_log_made_where_the_bucket_has_lost_it_takes_nothing_up(void **state)
+{
+    struct support_env *e = *state;
+    struct varve_store *a = support_store_open(e, NULL);
+    struct varve_log *log = support_log_open(a, "x", SUPPORT_LOG_UNTIERED);
+    struct varve_error err;
+
+    support_log_append(log, 10, 5);
+    varve_log_close(log);
+    assert_int_equal(unlink(support_store_path(e, "cold/logs/x/@/root")), 0);
+    support_succeeds(varve_log_create(a, "x", NULL, 0, &err), &err);
+    /* The old one is not opened by its local root either, which is for when the bucket is away. */
+    support_io_fail(
+        e->io, &(struct support_io_fault){.call = SUPPORT_IO_LINK, .nth = 1, .sys_errno = EIO});
+    support_fails(varve_log_open(a, "x", NULL, &log, &err), &err, VARVE_E_IO, "that it replaces");
+    log = support_log_open(a, "x", NULL);
+    assert_int_equal(support_log_append(log, 2, 5), 10);
+    assert_int_equal(support_log_read(log, 0), 10);
+    assert_int_equal(support_log_info(log).divergent_segments, 1);
     varve_log_close(log);
     varve_store_close(a);
 }
@@ -422,6 +601,12 @@ int main(void)
         support_env_test(a_refused_opening_sets_the_tail_aside_and_readers_see_the_owners_log),
         support_env_test(one_log_alone_is_taken_over),
         support_env_test(what_is_synced_after_a_take_over_is_not_acknowledged),
+        support_env_test(a_log_made_again_opens_where_all_of_the_old_one_was_evicted),
+        support_env_test(a_log_made_again_opens_beside_segments_of_epochs_that_it_never_had),
+        support_env_test(a_take_over_of_a_log_made_again_that_stops_anywhere_is_gone_on_with),
+        support_env_test(a_refusal_of_a_log_made_again_that_stops_anywhere_is_gone_on_with),
+        support_env_test(a_deletion_that_stops_among_its_files_leaves_none_to_a_later_log),
+        support_env_test(a_log_made_where_the_bucket_has_lost_it_takes_nothing_up),
         support_env_test(settings_of_a_store_can_be_changed),
         support_env_test(wrong_settings_make_no_store),
         support_env_test(a_lease_is_held_while_logs_are_open_and_released_with_the_store),
