@@ -698,6 +698,9 @@ void sim_do(struct sim_process *p, enum sim_act act, int64_t arg)
     case SIM_ACT_VERIFY:
         act_verify(p);
         break;
+    case SIM_ACT_AGAIN:
+        sim_again_do(p, (enum sim_again_act)arg);
+        break;
     }
 }
 

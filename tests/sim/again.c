@@ -1,13 +1,15 @@
 /*
- * A log that is deleted and made again under the same name, again and again, by the process "a"
- * beside its other log, and by whoever owns that at the end.
+ * A log that is deleted and made again under the same name, again and again, beside the other log:
+ * by the process "a", where there is a rival by "b" as well, which takes it over from each other,
+ * and by whoever owns the other log at the end.
  *
  *   D1  What a handle reads was appended to the log of just the id that it was opened with.
  *   D2  A log whose deletion has returned 0, or one after which another was opened, is opened by no
  *       writer any more.
  *   D3  A log that is new holds nothing: it begins at 0.
  *   D4  At the end nothing is left of those before: no object, page or unfinished upload in the
- * bucket, no file of the deleting store.
+ * bucket, no file of the store that deletes it or makes it again.
+ *   D5  A store that has files of lives before opens the last one all the same.
  *
  * What is appended must survive only as far as this says: model.c judges that of the other log.
  */
@@ -181,16 +183,14 @@ static int gone_delete(struct sim_process *p, struct varve_error *err)
 
 /* ---- events ---- */
 
-static void act_live(struct sim_process *p)
+/* `tier` NULL: not uploaded. */
+static void act_live(struct sim_process *p, struct varve_tier_options *tier, unsigned before,
+                     unsigned after)
 {
     struct sim_world *w = p->world;
-    struct varve_tier_options tier = {.size = sizeof(tier),
-                                      .seal = sim_chance(&w->again, 2, 3),
-                                      .evict = sim_chance(&w->again, 1, 3)};
     struct varve_error err = {0};
     struct varve_log *log;
     struct sim_life life;
-    bool tiers = sim_chance(&w->again, 2, 3);
     int rc = gone_open(p, &log, &life, &err);
 
     if (rc == VARVE_E_NOT_FOUND && !p->caller.dead && gone_create(p, &err) == 0 && !p->caller.dead)
@@ -198,9 +198,10 @@ static void act_live(struct sim_process *p)
     if (rc < 0)
         return;
     gone_read(p, log, &life);
-    gone_append(p, log, life.id, (unsigned)sim_below(&w->again, 12));
-    if (tiers && !p->caller.dead && !w->failed)
-        tell(p, "tier " GONE, varve_log_tier(log, &tier, &err), &err);
+    gone_append(p, log, life.id, before);
+    if (tier && !p->caller.dead && !w->failed)
+        tell(p, "tier " GONE, varve_log_tier(log, tier, &err), &err);
+    gone_append(p, log, life.id, after);
     if (!p->caller.dead && !w->failed)
         gone_read(p, log, &life);
     varve_log_close(log);
@@ -218,6 +219,30 @@ static void act_look(struct sim_process *p)
     varve_log_close(log);
 }
 
+static void act_live_somehow(struct sim_process *p)
+{
+    struct sim_random *r = &p->world->again;
+    struct varve_tier_options tier = {
+        .size = sizeof(tier), .seal = sim_chance(r, 2, 3), .evict = sim_chance(r, 1, 3)};
+    bool tiers = sim_chance(r, 2, 3);
+    unsigned before = (unsigned)sim_below(r, 12);
+
+    act_live(p, tiers ? &tier : NULL, before, (unsigned)sim_below(r, 4));
+}
+
+void sim_again_do(struct sim_process *p, enum sim_again_act act)
+{
+    struct varve_tier_options tier = {.size = sizeof(tier), .seal = true};
+    struct varve_error err = {0};
+
+    p->call = SIM_CALL_WORK;
+    if (act == SIM_AGAIN_LIVE)
+        act_live(p, &tier, 3, 3);
+    else
+        (void)gone_delete(p, &err);
+    p->call = SIM_CALL_NONE;
+}
+
 void sim_again_event(struct sim_world *w)
 {
     struct sim_process *p = &w->processes[0];
@@ -227,6 +252,8 @@ void sim_again_event(struct sim_world *w)
     if (!w->setup.again || w->failed || !sim_chance(&w->again, 1, 12))
         return;
     what = sim_below(&w->again, 10);
+    if (w->setup.rival && sim_chance(&w->again, 1, 3))
+        p = &w->processes[1];
     if (what >= 8)
         p = &w->processes[2 + sim_below(&w->again, 2)];
     if (!p->store || p->call != SIM_CALL_NONE || p->caller.dead || p->renewing)
@@ -235,7 +262,7 @@ void sim_again_event(struct sim_world *w)
     if (what >= 8)
         act_look(p);
     else if (what < 4)
-        act_live(p);
+        act_live_somehow(p);
     else if (what < 7)
         (void)gone_delete(p, &err);
     else
@@ -250,6 +277,7 @@ void sim_again_event(struct sim_world *w)
 struct leftovers {
     struct sim_world *w;
     const char *id; /* what may be there; NULL: nothing */
+    bool root;      /* it, too */
 };
 
 static void key_visit(void *arg, const char *key, const void *data, size_t size)
@@ -269,10 +297,25 @@ static void key_visit(void *arg, const char *key, const void *data, size_t size)
 
 static void file_visit(void *arg, const char *path, uint8_t *data, int64_t size)
 {
+    const struct leftovers *l = arg;
+
     (void)data;
     (void)size;
-    if (strstr(path, "/logs/" GONE "/"))
-        sim_fail(((const struct leftovers *)arg)->w, "D4: the end: %s is left", path);
+    if (strstr(path, "/logs/" GONE "/") && !(l->root && strstr(path, "/@/root")))
+        sim_fail(l->w, "D4: the end: %s is left", path);
+}
+
+static void last_check(struct sim_process *p, struct varve_log *log, const struct sim_life *life)
+{
+    struct varve_log_info info = {.size = sizeof(info)};
+    struct varve_error err = {0};
+
+    if (varve_log_info(log, &info, &err) < 0)
+        sim_fail(p->world, "the end: " GONE ": %s", err.msg);
+    if (info.start_offset != 0 || info.end_offset != 96 || info.cold_end != 96)
+        sim_fail(p->world, "D3: the end: " GONE " goes from %" PRId64 " to %" PRId64 " by %s",
+                 info.start_offset, info.end_offset, p->name);
+    gone_read(p, log, life);
 }
 
 void sim_again_check(struct sim_process *p)
@@ -280,7 +323,6 @@ void sim_again_check(struct sim_process *p)
     struct sim_world *w = p->world;
     struct leftovers l = {.w = w};
     struct varve_tier_options tier = {.size = sizeof(tier), .seal = true};
-    struct varve_log_info info = {.size = sizeof(info)};
     struct varve_error err = {0};
     struct varve_log *log;
     struct sim_life life;
@@ -299,18 +341,34 @@ void sim_again_check(struct sim_process *p)
         sim_fail(w, "D4: the end: " GONE " is deleted twice: %s", rc < 0 ? err.msg : "0");
     sim_bucket_each(w->bucket, key_visit, &l);
     sim_disk_each(p->machine->disk, SIM_DISK_TOP, file_visit, &l);
-    if (!w->failed && (gone_create(p, &err) < 0 || gone_open(p, &log, &life, &err) < 0))
+    if (!w->failed && gone_create(p, &err) < 0)
         sim_fail(w, "D3: the end: " GONE " can not be made again: %s", err.msg);
+    l.root = true;
+    sim_disk_each(p->machine->disk, SIM_DISK_TOP, file_visit, &l);
+    if (!w->failed && gone_open(p, &log, &life, &err) < 0)
+        sim_fail(w, "D3: the end: " GONE " can not be opened: %s", err.msg);
     if (w->failed)
         return;
     gone_append(p, log, life.id, 12);
-    if (varve_log_tier(log, &tier, &err) < 0 || varve_log_info(log, &info, &err) < 0)
+    if (varve_log_tier(log, &tier, &err) < 0)
         sim_fail(w, "the end: " GONE ": %s", err.msg);
-    if (info.start_offset != 0 || info.end_offset != 96 || info.cold_end != 96)
-        sim_fail(w, "D3: the end: " GONE " goes from %" PRId64 " to %" PRId64, info.start_offset,
-                 info.end_offset);
-    gone_read(p, log, &life);
+    last_check(p, log, &life);
     l.id = life.id;
     sim_bucket_each(w->bucket, key_visit, &l);
+    varve_log_close(log);
+}
+
+void sim_again_return(struct sim_process *p)
+{
+    struct sim_world *w = p->world;
+    struct varve_error err = {0};
+    struct varve_log *log;
+    struct sim_life life;
+
+    if (gone_open(p, &log, &life, &err) < 0) {
+        sim_fail(w, "D5: the end: %s can not open " GONE ": %s", p->name, err.msg);
+        return;
+    }
+    last_check(p, log, &life);
     varve_log_close(log);
 }

@@ -247,4 +247,6 @@ void sim_check(struct sim_world *w)
         sim_fail(w, "the end: %s cannot take over: %s", p->name, err.msg);
     else
         read_all(p, w->start, p->machine->view.end);
+    if (!w->failed && w->setup.again)
+        sim_again_return(p);
 }

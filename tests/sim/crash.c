@@ -117,6 +117,8 @@ static void visit_file(void *arg, const char *path, uint8_t *data, int64_t size)
     bool aside = strstr(path, "/divergent/") != NULL;
     struct index_root root;
 
+    if (strstr(path, "/logs/") && !strstr(path, "/logs/" SIM_LOG "/"))
+        return; /* of the log that is made again */
     if (ends_with(path, ".tmp") || ends_with(path, ".draft"))
         v->left |= 1u << LEFT_DRAFT;
     else if (ends_with(path, ".log") && !aside)
@@ -182,7 +184,8 @@ static void visit_object(void *arg, const char *key, const void *data, size_t si
                     v->left |= 1u << LEFT_LEASE;
         return;
     }
-    if (!name || !index_key_parse(name + 1, &parts))
+    if (strncmp(key, "logs/" SIM_LOG "/", strlen("logs/" SIM_LOG "/")) != 0 ||
+        !index_key_parse(name + 1, &parts))
         return;
     now = sim_bucket_look(w->bucket, "logs/" SIM_LOG "/@/root", &now_size);
     if (!now || index_root_decode(now, now_size, &root, NULL) < 0)
@@ -226,7 +229,7 @@ struct line {
     unsigned process;
     enum sim_act act;
     int64_t arg;
-    bool take_over;          /* SIM_ACT_OPEN */
+    bool take_over;          /* where it opens */
     unsigned times;          /* 0: once */
     int64_t wait_ms;         /* before it */
     struct sim_target first; /* goes wrong meanwhile, */
@@ -419,6 +422,21 @@ static const struct line pages[] = {
     DO(A, COLLECT, 0),
 };
 
+#define AGAIN(p, a) DO(p, AGAIN, .arg = SIM_AGAIN_##a, .take_over = true)
+
+/* Beside it another log, which both stores take over, delete and make again. */
+static const struct line again[] = {
+    DO(A, OPEN, 0),   DO(B, OPEN, .take_over = true),
+    AGAIN(A, LIVE),   AGAIN(B, LIVE),
+    AGAIN(A, LIVE), /* epoch 2 */
+    AGAIN(B, LIVE),   AGAIN(B, DELETE),
+    AGAIN(B, LIVE), /* the second life */
+    AGAIN(A, LIVE), /* has a tail of the first, of an epoch that the second never had */
+    AGAIN(A, DELETE), AGAIN(B, LIVE), /* makes it with files of the second in their place */
+    AGAIN(A, LIVE),                   /* with what its deletion has left */
+    AGAIN(B, LIVE),
+};
+
 #define STORY(n, ...)                                                                              \
     {                                                                                              \
 #n, n, sizeof(n) / sizeof(n[0]), __VA_ARGS__                                               \
@@ -432,9 +450,15 @@ static const struct story {
     size_t part_bytes;
     int64_t lease_ms;
     bool folds;
+    bool again;
 } stories[] = {
-    STORY(life, false, 0, 0),   STORY(beginnings, true, 0, 0), STORY(parts, false, 2048, 0),
-    STORY(owners, false, 0, 0), STORY(leases, true, 0, 3000),  STORY(pages, false, 0, 0, true),
+    STORY(life, false, 0, 0),
+    STORY(beginnings, true, 0, 0),
+    STORY(parts, false, 2048, 0),
+    STORY(owners, false, 0, 0),
+    STORY(leases, true, 0, 3000),
+    STORY(pages, false, 0, 0, true),
+    STORY(again, false, 0, 0, false, true),
 };
 
 #define STORY_COUNT (sizeof(stories) / sizeof(stories[0]))
@@ -478,6 +502,7 @@ static struct sim_setup setup_of(const struct story *s, uint64_t seed)
         .flush_ms = -1,
         .segment_bytes = 8192,
         .folds = s->folds,
+        .again = s->again,
         .fold = {.root_entries = 2, .page_entries = 2, .page_refs = 2},
     };
 }
@@ -517,7 +542,7 @@ static void do_line(struct sim_world *w, const struct line *l)
         p->wants = false;
     } else {
         if (!p->log)
-            open_again(p, false);
+            open_again(p, l->take_over);
         for (unsigned i = 0; i < (l->times ? l->times : 1) && p->log && !w->failed; i++)
             sim_do(p, l->act, l->act == SIM_ACT_TRIM ? trim_to(p, l->arg) : l->arg);
     }

@@ -89,7 +89,7 @@ static const unsigned kind_steps[SIM_KINDS] = {
     [SIM_LOCAL_ROOT] = S(CREATE) | S(WRITE) | S(SYNC) | S(RENAME) | S(UNLINK) | S(REST),
     [SIM_LOCAL_PAGE] = S(CREATE) | S(WRITE) | S(SYNC) | S(RENAME) | S(UNLINK) | S(REST),
     [SIM_JOURNAL] = S(CREATE) | S(WRITE) | S(TRUNCATE) | S(READ) | S(REST),
-    [SIM_DIVERGENT] = S(LINK) | S(READ),
+    [SIM_DIVERGENT] = S(LINK) | S(READ) | S(UNLINK),
     [SIM_SETTINGS] = S(CREATE) | S(WRITE) | S(SYNC) | S(RENAME) | S(UNLINK) | S(READ),
     [SIM_LOCK] = S(CREATE) | S(WRITE) | S(TRUNCATE),
     [SIM_CACHE] = S(CREATE) | S(WRITE) | S(TRUNCATE) | S(ALLOCATE) | S(READ) | S(REST),
@@ -127,7 +127,7 @@ bool sim_point_can(enum sim_kind kind, enum sim_step step, enum sim_fault fault)
 {
     if (fault == SIM_FLIP && step != SIM_REST && kind != SIM_OBJECT && kind != SIM_ROOT)
         return false; /* others have no checksum of their own: the connection's must do */
-    if (kind == SIM_PUBLISHED && step == SIM_UNLINK)
+    if ((kind == SIM_PUBLISHED || kind == SIM_DIVERGENT) && step == SIM_UNLINK)
         return false; /* only when a log is deleted, among others that can */
     return sim_point_exists(kind, step) && step_faults[step] >> fault & 1;
 }

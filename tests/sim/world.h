@@ -248,6 +248,7 @@ enum sim_act {
     SIM_ACT_TRIM, /* to this offset */
     SIM_ACT_LOOK,
     SIM_ACT_VERIFY,
+    SIM_ACT_AGAIN, /* SIM_AGAIN_..., of the log that is made again */
 };
 #define SIM_RUN_SEALS 1
 #define SIM_RUN_EVICTS 2
@@ -298,8 +299,15 @@ void sim_rot_check(struct sim_process *p);
 
 /* again.c */
 void sim_again_event(struct sim_world *w);
+enum sim_again_act {
+    SIM_AGAIN_LIVE, /* made if need be, taken over, read, filled, uploaded but for its tail */
+    SIM_AGAIN_DELETE,
+};
+void sim_again_do(struct sim_process *p, enum sim_again_act act);
 /* At the end, by the owner of the other log. */
 void sim_again_check(struct sim_process *p);
+/* Behind that, by the other store. */
+void sim_again_return(struct sim_process *p);
 
 /* check.c: the end of a seed. */
 void sim_check(struct sim_world *w);
