@@ -752,6 +752,15 @@ static int bucket_open(void *ctx, const struct base_env *env, const char *url,
     return rc;
 }
 
+static void lives_with_a_bucket(struct bucket *b, bool keep, bool others, unsigned step)
+{
+    uint64_t nth = 1 + (uint64_t)others;
+
+    for (b->lives++; life_without_memory(nth, keep, others, &b->opener); b->lives++)
+        assert_true((nth += step) < NTH_MAX);
+    assert_true(nth > 500);
+}
+
 static void an_allocation_may_fail_with_a_bucket(void **state)
 {
     static const char *const args[] = {"--bucket", "nth", NULL};
@@ -763,14 +772,8 @@ static void an_allocation_may_fail_with_a_bucket(void **state)
     base_env_init(&b.env);
     b.server = support_fakes3_start(FAKES3_PROGRAM, args);
     for (int others = 0; others <= 1; others++) {
-        uint64_t nth = 1 + (uint64_t)others;
-
-        while (life_without_memory(nth, false, others, &b.opener)) {
-            b.lives++;
-            assert_true((nth += BUCKET_STEP) < NTH_MAX);
-        }
-        b.lives++;
-        assert_true(nth > 500);
+        lives_with_a_bucket(&b, false, others, BUCKET_STEP);
+        lives_with_a_bucket(&b, true, others, 3 * BUCKET_STEP);
     }
     support_fakes3_stop(b.server);
 }
