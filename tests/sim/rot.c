@@ -403,6 +403,13 @@ static void copy_visit(void *arg, const char *path, uint8_t *data, int64_t size)
          at += b.size)
         end = b.last_offset + 1;
     c->good = end == c->d->end && at == size;
+    for (unsigned i = 0; i < c->w->damage_count;
+         i++) { /* a leader epoch no batch's CRC32C covers */
+        const struct sim_damage *d = &c->w->damages[i];
+
+        if (d->kind == SIM_SEGMENT && strcmp(d->path, path) == 0 && is_wrong_there(c->w, d))
+            c->good = false;
+    }
 }
 
 struct before {
