@@ -613,9 +613,17 @@ bool tiering_journal_same(const struct tiering_journal_what *a,
            a->compressor_version == b->compressor_version;
 }
 
+struct wanted {
+    const struct tiering_journal_what *what;
+    const char *prefix;
+};
+
 static bool is_of(void *ctx, const struct tiering_journal_entry *entry)
 {
-    return entry->upload.id[0] != '\0' && tiering_journal_same(&entry->what, ctx);
+    const struct wanted *w = ctx;
+
+    return entry->upload.id[0] != '\0' && tiering_journal_same(&entry->what, w->what) &&
+           strncmp(entry->key, w->prefix, strlen(w->prefix)) == 0;
 }
 
 struct tiering_journal_entry *
@@ -636,11 +644,12 @@ tiering_journal_take_if(struct tiering_journal *j,
 }
 
 struct tiering_journal_entry *tiering_journal_take(struct tiering_journal *j,
-                                                   const struct tiering_journal_what *what)
+                                                   const struct tiering_journal_what *what,
+                                                   const char *prefix)
 {
-    struct tiering_journal_what of = *what;
+    struct wanted w = {what, prefix};
 
-    return tiering_journal_take_if(j, is_of, &of);
+    return tiering_journal_take_if(j, is_of, &w);
 }
 
 bool tiering_journal_names(struct tiering_journal *j, const struct base_id *attempt)

@@ -79,9 +79,11 @@ void tiering_journal_leave(struct tiering_journal *j, struct tiering_journal_ent
 bool tiering_journal_same(const struct tiering_journal_what *a,
                           const struct tiering_journal_what *b);
 
-/* One that was left over of just this, and was begun, live now; NULL: none. */
+/* One that was left over of just this, and was begun, live now; NULL: none. `prefix`: of the log's
+ * keys, since another log may have had the name before. */
 struct tiering_journal_entry *tiering_journal_take(struct tiering_journal *j,
-                                                   const struct tiering_journal_what *what);
+                                                   const struct tiering_journal_what *what,
+                                                   const char *prefix);
 /* One that was left over and `unwanted` says so, live now; NULL: none. */
 struct tiering_journal_entry *
 tiering_journal_take_if(struct tiering_journal *j,

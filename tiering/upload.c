@@ -653,6 +653,7 @@ static bool store_is_away(int rc, const struct varve_error *why)
 /* Whether an entry can never be gone on with, the segment at hand being the next to be uploaded. */
 struct sweep {
     struct tiering_journal_what what;
+    char *prefix; /* of the log's keys */
 };
 
 static bool is_unwanted(void *ctx, const struct tiering_journal_entry *entry)
@@ -660,7 +661,8 @@ static bool is_unwanted(void *ctx, const struct tiering_journal_entry *entry)
     const struct sweep *w = ctx;
     struct tiering_journal_what of = entry->what;
 
-    if (entry->upload.id[0] == '\0' || of.base_offset < w->what.end_offset)
+    if (entry->upload.id[0] == '\0' || of.base_offset < w->what.end_offset ||
+        strncmp(entry->key, w->prefix, strlen(w->prefix)) != 0)
         return true; /* what matches was taken before */
     of.base_offset = w->what.base_offset;
     of.end_offset = w->what.end_offset;
@@ -682,8 +684,12 @@ static int upload_enter(struct engine *e, const struct hot_segment_info *info,
     w.what.end_offset = info->end_offset;
     w.what.segment_size = info->size;
     if (e->journal && tiering_journal_left(e->journal) > 0) {
-        left = tiering_journal_take(e->journal, &w.what);
+        rc = index_key_prefix(e->t->log_name, &e->t->log_id, &w.prefix, err);
+        if (rc < 0)
+            return rc;
+        left = tiering_journal_take(e->journal, &w.what, w.prefix);
         rc = tiering_upload_abort_left(e->t, is_unwanted, &w, NULL, err);
+        free(w.prefix);
         if (rc < 0 && store_is_away(rc, err)) {
             /* Not another one that may be left over, each time the store is tried. */
             if (left)

@@ -109,10 +109,11 @@ static void the_next_life_finds_what_was_left_over(void **state)
     assert_true(tiering_journal_names(j, &first));
     assert_false(tiering_journal_names(j, &second));
     other.compressor_version++;
-    assert_null(tiering_journal_take(j, &other));
-    entry = tiering_journal_take(j, &what);
+    assert_null(tiering_journal_take(j, &other, ""));
+    assert_null(tiering_journal_take(j, &what, "logs/orders/1/"));
+    entry = tiering_journal_take(j, &what, "");
     assert_non_null(entry);
-    assert_null(tiering_journal_take(j, &what)); /* J2: by one only */
+    assert_null(tiering_journal_take(j, &what, "")); /* J2: by one only */
     assert_true(tiering_journal_names(j, &first));
     assert_true(base_id_equal(&entry->attempt, &first));
     assert_string_equal(entry->key, "logs/orders/0/@/x.zst");
@@ -126,7 +127,7 @@ static void the_next_life_finds_what_was_left_over(void **state)
     assert_int_equal(entry->parts[2].part.number, 3);
     tiering_journal_leave(j, entry);
     assert_int_equal(tiering_journal_left(j), 1);
-    entry = tiering_journal_take(j, &what);
+    entry = tiering_journal_take(j, &what, "");
     tiering_journal_end(j, entry);
     tiering_journal_close(j);
 }
@@ -150,7 +151,7 @@ static void what_was_asked_for_and_not_answered_is_known_by_its_key(void **state
     j = journal_open(*state);
     assert_int_equal(tiering_journal_left(j), 1);
     assert_true(tiering_journal_names(j, &attempt));
-    assert_null(tiering_journal_take(j, &what));
+    assert_null(tiering_journal_take(j, &what, ""));
     entry = tiering_journal_take_if(j, any, NULL);
     assert_non_null(entry);
     assert_string_equal(entry->key, "logs/orders/0/@/y.zst");
@@ -299,7 +300,8 @@ static void a_disk_that_fails_costs_the_journal_only(void **state)
         tiering_journal_close(j);
         j = journal_open(e);
         assert_true(tiering_journal_left(j) <= 3);
-        second = tiering_journal_take(j, &what); /* the first: its end was lost, or it is over */
+        second =
+            tiering_journal_take(j, &what, ""); /* the first: its end was lost, or it is over */
         tiering_journal_end(j, second);
         tiering_journal_close(j);
         assert_int_equal(

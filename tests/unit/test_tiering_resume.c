@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <setjmp.h>
 
@@ -185,6 +186,31 @@ static void without_its_journal_an_upload_is_begun_again_and_collected(void **st
     assert_int_equal(support_tiering_unfinished(&r), 1);
     collect_ok(&r, 1);
     support_tiering_deinit(&r);
+}
+
+/* Its parts are under the other's key: the upload ended with "no such upload". */
+static void an_upload_of_the_log_that_had_the_name_before_is_not_gone_on_with(void **state)
+{
+    struct gone g = {.parts = 3};
+    struct support_tiering r, again;
+
+    kill_after(&r, *state, 0, &g);
+    support_tiering_crash(&r);
+    assert_int_equal(unlink(support_tmpdir_path(r.e->dir, "cold/logs/orders/0/@/root")), 0);
+    support_tiering_init(&again, r.e);
+    again.remote = true;
+    again.hot_options.segment_bytes = 64 * 1024;
+    support_tiering_open_ok(&again);
+    while (again.bytes.size < 40000) /* the same again */
+        assert_int_equal(support_tiering_append(&again, 3000, 7, true, NULL), 0);
+    assert_int_equal(support_tiering_unfinished(&again), 1);
+    support_tiering_run_ok(&again, true, true);
+    assert_int_equal(support_logger_count(r.e->logger, -1, "where it was interrupted"), 0);
+    assert_int_equal(support_tiering_unfinished(&again), 0);
+    collect_ok(&again, 0);
+    support_tiering_deinit(&again);
+    base_buffer_deinit(&r.bytes);
+    free(r.batches);
 }
 
 /* MinIO's way: it tells of nothing. */
@@ -445,6 +471,7 @@ int main(void)
         support_env_test(an_upload_goes_on_in_the_same_process),
         support_env_test(an_error_that_does_not_pass_ends_the_upload_at_once),
         support_env_test(parts_that_would_come_out_otherwise_are_not_gone_on_with),
+        support_env_test(an_upload_of_the_log_that_had_the_name_before_is_not_gone_on_with),
         support_env_test(without_its_journal_an_upload_is_begun_again_and_collected),
         support_env_test(a_collection_ends_what_is_left_over_without_a_listing),
         support_env_test(a_trim_beyond_an_interrupted_upload_ends_it),
