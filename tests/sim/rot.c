@@ -387,17 +387,23 @@ static void rot(struct sim_world *w)
 struct copies {
     struct sim_world *w;
     const struct sim_damage *d;
+    int64_t
+        next; /* where the next file begins, -1: there is none; in front of a hole none is whole */
     bool good;
 };
 
 static void copy_visit(void *arg, const char *path, uint8_t *data, int64_t size)
 {
     struct copies *c = arg;
-    int64_t at = 0, end = -1;
+    int64_t at = 0, end = -1, base;
     struct record_batch b;
 
-    if (sim_disk_kind(path) != SIM_SEGMENT ||
-        strtoll(strrchr(path, '/') + 1, NULL, 10) != c->d->base)
+    if (sim_disk_kind(path) != SIM_SEGMENT)
+        return;
+    base = strtoll(strrchr(path, '/') + 1, NULL, 10);
+    if (base > c->d->base && (c->next < 0 || base < c->next))
+        c->next = base;
+    if (base != c->d->base)
         return;
     for (; at < size && record_batch_check(data + at, (size_t)(size - at), &b, NULL) == 0;
          at += b.size)
@@ -441,14 +447,14 @@ static bool has_before(struct sim_world *w, const struct sim_damage *d)
 /* What verify must be able to mend on this machine. */
 static bool mendable(struct sim_world *w, const struct sim_machine *m, const struct sim_damage *d)
 {
-    struct copies c = {.w = w, .d = d};
+    struct copies c = {.w = w, .d = d, .next = -1};
 
     if (!holds_records(d) || !is_wrong_there(w, d) || d->end > w->committed.end ||
         d->end <= w->start)
         return false;
     if (d->kind == SIM_OBJECT) {
         sim_disk_each(m->disk, SIM_DISK_TOP, copy_visit, &c);
-        return c.good && has_before(w, d);
+        return c.good && (c.next < 0 || c.next == d->end) && has_before(w, d);
     }
     if (d->machine != m->index)
         return false;
