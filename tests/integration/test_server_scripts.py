@@ -47,6 +47,17 @@ def test_absence_is_said_by_name(scratch):
         assert not os.path.exists(directory)
 
 
+def test_a_program_that_only_has_the_name_is_said_to_be_none(scratch):
+    """It was taken for MinIO, and each test that wanted one ended in a traceback."""
+    program = os.path.join(scratch, "minio")
+    for text, what in (("no program\n", "does not run: "), ("#!/bin/sh\necho mc\n", "is not MinIO: --version says 'mc'")):
+        with open(program, "w", encoding="ascii") as f:
+            f.write(text)
+        os.chmod(program, 0o755)
+        out, err = script("minio-up", "--binary", expect=77, PATH=scratch + ":/usr/bin:/bin", XDG_CACHE_HOME=scratch)
+        assert out == "" and err.startswith("minio: cannot be had here: %s %s" % (program, what)), err
+
+
 def test_an_old_go_is_not_asked_to_build(scratch):
     env = stub_go(scratch, "1.19.8")
     _, err = script("minio-up", "--binary", expect=77, **env)

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import functools
 import os
 import re
 import secrets
@@ -38,8 +39,24 @@ def minio_present():
     return built_path() if os.access(built_path(), os.X_OK) else None
 
 
+@functools.lru_cache(maxsize=None)
+def defect(program):
+    """Returns why a program is no MinIO that runs here, or None."""
+    try:
+        done = subprocess.run([program, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              errors="replace", timeout=60)
+    except (OSError, subprocess.SubprocessError) as e:
+        return "%s does not run: %s" % (program, getattr(e, "strerror", None) or e)
+    if "MinIO" not in done.stdout:
+        return "%s is not MinIO: --version says %r" % (program, (done.stdout + done.stderr).strip()[:60])
+    return None
+
+
 def minio_obstacle():
     """Returns why MinIO can neither be found nor built here, or None."""
+    on_path = shutil.which("minio")
+    if on_path:
+        return defect(on_path)
     if minio_present():
         return None
     go = shutil.which("go")
