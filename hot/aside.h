@@ -1,9 +1,8 @@
 /*
  * Tails that were moved aside because another writer's history replaced them (I13): segment files
  * under "<log>/@/divergent/<from>-<epoch>/", and those of another log that had the name before
- * under
- * "<0>-<epoch>-<its id>/". Nothing reads them but people; they are never served,
- * uploaded or deleted.
+ * under "<0>-<epoch>-<its id>/". Nothing reads them but people; they are never served, uploaded or
+ * deleted.
  */
 #ifndef HOT_ASIDE_H
 #define HOT_ASIDE_H
