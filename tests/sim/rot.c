@@ -351,6 +351,9 @@ static void rot(struct sim_world *w)
         mask |= (uint8_t)sim_below(&w->rots, 256);
     if (w->damage_count == SIM_DAMAGES || w->machines[machine].dark)
         return;
+    /* Until it is opened again nobody knows what of it was vouched for. */
+    if (c.kind == SIM_SEGMENT && w->machines[machine].shaken)
+        return;
     if (c.kind == SIM_OBJECT) {
         sim_bucket_each(w->bucket, object_visit, &c);
     } else {
