@@ -18,7 +18,7 @@ SEGMENT = 32 << 20
 KIND_PART = 2
 
 
-def make(d, seed, faults="part:delay=60ms,complete:delay=60s"):
+def make(d, seed, faults="part:delay=60ms,complete(logs/*):delay=60s"):
     """A store whose cold tier takes its time for each part and does not end before it is killed, however busy the machine
     is; and a log of two segments that do not compress."""
     store, cold = os.path.join(d, "store"), coldtier.new(d)
