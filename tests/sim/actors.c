@@ -89,6 +89,13 @@ void sim_renew(struct sim_process *p)
         sim_bury(w);
 }
 
+/* It is fenced. Closing would wait for a renewal that is under way: then it finds out once more. */
+static void leave(struct sim_process *p)
+{
+    if (!p->renewing)
+        sim_process_close(p);
+}
+
 /* ---- opening ---- */
 
 static void act_open(struct sim_process *p)
@@ -228,7 +235,7 @@ static void act_append(struct sim_process *p)
             if (rc == VARVE_E_FENCED && owns(p) && w->setup.lease_ms == 0)
                 sim_fail(w, "%s owns the log and is fenced: %s", p->name, err.msg);
             p->machine->shaken = p->machine->shaken || rc == VARVE_E_FAILED;
-            sim_process_close(p);
+            leave(p);
         }
         return;
     }
@@ -248,7 +255,7 @@ static void act_sync(struct sim_process *p)
     if (call_end(p, rc == VARVE_E_FENCED || rc == VARVE_E_FAILED ? NULL : &e, "sync", rc, &err) &&
         rc == VARVE_E_FAILED) {
         m->shaken = true;
-        sim_process_close(p);
+        leave(p);
     }
 }
 
@@ -360,7 +367,7 @@ static void act_look(struct sim_process *p)
     if (rc == 0 && displaced)
         sim_fail(w, "I6: %s was replaced, looks, and does not see it", p->name);
     if (rc == VARVE_E_FENCED)
-        sim_process_close(p);
+        leave(p);
 }
 
 /* What it finds must have a reason as well: verify looks at both tiers, so nobody may interfere. Or
