@@ -608,6 +608,7 @@ static void a_file_of_another_log_never_takes_the_place_of_one_that_is_aside(voi
     const char *dir = support_tmpdir_path(e->dir, "log"),
                *aside = support_tmpdir_path(e->dir, "divergent/x");
     unsigned count;
+    options.segment_bytes = 65536;
     struct hot_set *set = support_hot_open(e, &options, NULL);
     append_many(set, 5, 10, 100);
     hot_set_close(set);
