@@ -173,7 +173,8 @@ static bool segment_explains(struct sim_world *w, const struct sim_process *p,
         return false;
     if (p->at >= 0)
         return (p->at > w->start ? p->at : w->start) >= cold_end(p);
-    return d->end > cold_end(p) || object_is_wrong(w);
+    /* Or retention has taken it, in the same step as its upload failed. */
+    return d->end > cold_end(p) || d->end <= w->start || object_is_wrong(w);
 }
 
 bool sim_rot_explains(struct sim_process *p, const struct varve_error *err)
