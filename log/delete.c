@@ -72,7 +72,8 @@ int log_delete_local(struct varve_store *s, const char *name, struct varve_error
 }
 
 /* The bucket's tombstone, whoever has deleted the log: the store that did may be gone for good, and
- * what is deleted behind a tombstone is so for everybody. VARVE_E_NOT_FOUND: there is none. */
+ * what is deleted behind a tombstone is so for everybody. VARVE_E_NOT_FOUND: there is none.
+ * `ret_delay_ms` may be NULL. */
 static int tombstone_read(struct varve_store *s, const char *name, struct base_id *ret_id,
                           int64_t *ret_delay_ms, struct varve_error *err)
 {
@@ -89,53 +90,61 @@ static int tombstone_read(struct varve_store *s, const char *name, struct base_i
     if (r == 0 && !root.tombstone)
         r = VARVE_E_NOT_FOUND;
     if (r == 0)
-        r = log_config_decode(&config, root.config, root.config_size, err);
-    if (r == 0) {
-        log_config_policy(&config, &policy);
         *ret_id = root.log_id;
+    if (r == 0 && ret_delay_ms)
+        r = log_config_decode(&config, root.config, root.config_size, err);
+    if (r == 0 && ret_delay_ms) {
+        log_config_policy(&config, &policy);
         *ret_delay_ms = policy.delete_delay_ms;
     }
     free(data);
     return r;
 }
 
+/* What is in the bucket behind a tombstone, and in the journal among the local files. *ret_any:
+ * there was an object. */
+static int delete_rest_stored(struct varve_store *s, const char *name, const struct base_id *id,
+                              int64_t delay_ms, const char *dir, bool *ret_any,
+                              struct varve_error *err)
+{
+    struct tiering_log_options options = {.log_name = name,
+                                          .segments = s->segments,
+                                          .meta = s->meta,
+                                          .policy.delete_delay_ms = delay_ms};
+    char *journal = NULL;
+    int r = base_format(&journal, err, "%s/uploads", dir);
+
+    options.journal_path = journal;
+    if (r == 0)
+        r = tiering_log_delete_rest(&s->env, &options, id, ret_any, err);
+    free(journal);
+    return r;
+}
+
 /* The local files know the log only by their place: beside a new root they would be its records. */
 int log_delete_leftovers(struct varve_store *s, const char *name, struct varve_error *err)
 {
-    struct tiering_log_options options = {
-        .log_name = name, .segments = s->segments, .meta = s->meta};
-    struct index_root root;
-    struct cold_etag etag;
-    char *dir = NULL, *journal = NULL;
-    void *data = NULL;
-    size_t size;
+    struct base_id id;
+    char *dir = NULL;
     bool any = false, objects;
     int r = log_store_log_dir(s, name, &dir, err);
 
     if (r == 0)
-        r = base_format(&journal, err, "%s/uploads", dir);
-    options.journal_path = journal;
-    if (r == 0)
         (void)s->env.io->list(s->env.io->ctx, dir, log_names_visit_any, &any);
     if (any) {
-        r = cold_manifest_read_root(s->meta, name, &data, &size, &etag, err);
+        r = tombstone_read(s, name, &id, NULL, err);
         if (r == 0)
-            r = index_root_decode(data, size, &root, err);
-        if (r == 0 && root.tombstone) { /* the uploads' journal is among the files */
-            r = tiering_log_delete_rest(&s->env, &options, &root.log_id, &objects, err);
-            if (r == 0)
-                r = log_delete_local(s, name, err);
-            if (r == 0)
-                r = base_dir_create(s->env.io, dir, true, err);
-            if (r == 0) /* their names must not come back beside the new root */
-                r = base_dir_sync(s->env.io, dir, err);
-        }
+            r = delete_rest_stored(s, name, &id, 0, dir, &objects, err);
+        if (r == 0)
+            r = log_delete_local(s, name, err);
+        if (r == 0)
+            r = base_dir_create(s->env.io, dir, true, err);
+        if (r == 0) /* their names must not come back beside the new root */
+            r = base_dir_sync(s->env.io, dir, err);
         if (r == VARVE_E_NOT_FOUND)
             r = 0;
-        free(data);
     }
     free(dir);
-    free(journal);
     return r;
 }
 
@@ -144,11 +153,10 @@ static int delete_rest_local(struct varve_store *s, const char *name, const stru
                              const char *dir, bool *any, struct varve_error *err)
 {
     struct base_id now;
-    int64_t delay;
     int r;
 
     base_mutex_lock(&s->mutex);
-    r = tombstone_read(s, name, &now, &delay, err);
+    r = tombstone_read(s, name, &now, NULL, err);
     if (r == 0 && base_id_equal(&now, id)) {
         (void)s->env.io->list(s->env.io->ctx, dir, log_names_visit_any, any);
         r = log_delete_local(s, name, err);
@@ -159,24 +167,19 @@ static int delete_rest_local(struct varve_store *s, const char *name, const stru
 
 int log_delete_rest(struct varve_store *s, const char *name, struct varve_error *err)
 {
-    struct tiering_log_options options = {
-        .log_name = name, .segments = s->segments, .meta = s->meta};
-    char *dir = NULL, *journal = NULL;
+    char *dir = NULL;
     struct base_id id;
+    int64_t delay_ms;
     bool any = false;
-    int r = tombstone_read(s, name, &id, &options.policy.delete_delay_ms, err);
+    int r = tombstone_read(s, name, &id, &delay_ms, err);
 
     if (r < 0)
         return r;
     r = log_store_log_dir(s, name, &dir, err);
     if (r == 0)
-        r = base_format(&journal, err, "%s/uploads", dir);
-    options.journal_path = journal;
-    if (r == 0)
-        r = tiering_log_delete_rest(&s->env, &options, &id, &any, err);
+        r = delete_rest_stored(s, name, &id, delay_ms, dir, &any, err);
     if (r == 0)
         r = delete_rest_local(s, name, &id, dir, &any, err);
     free(dir);
-    free(journal);
     return r == 0 && !any ? VARVE_E_NOT_FOUND : r;
 }
