@@ -72,6 +72,17 @@ struct varve_store *support_store_open(struct support_env *e,
     return store;
 }
 
+struct varve_store *support_store_open_faulty(struct support_env *e, const char *faults)
+{
+    struct varve_store_options options = support_store_options(e);
+    char url[4200];
+
+    snprintf(url, sizeof(url), "faulty+file://%s?seed=1&faults=%s", support_store_path(e, "cold"),
+             faults);
+    options.cold_url = url;
+    return support_store_open(e, &options);
+}
+
 /* Splits "a=b c=d" in place. */
 static size_t options_split(char *text, struct varve_option *ret)
 {

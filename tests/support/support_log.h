@@ -29,6 +29,9 @@ const char *support_store_path(struct support_env *e, const char *part);
 struct varve_store *support_store_open(struct support_env *e,
                                        const struct varve_store_options *options);
 
+/* The same with these faults on its cold tier (cold/faulty.h). */
+struct varve_store *support_store_open_faulty(struct support_env *e, const char *faults);
+
 /* For a test that itself says what is tiered when, or counts. */
 #define SUPPORT_LOG_UNTIERED "segment.bytes=65536 local.retention.bytes=-1 flush.ms=-1"
 

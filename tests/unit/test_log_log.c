@@ -556,17 +556,12 @@ static unsigned cold_files(struct support_env *e)
 static void a_deletion_that_was_interrupted_is_gone_on_with(void **state)
 {
     struct support_env *e = *state;
-    struct varve_store_options options = support_store_options(e);
     struct varve_store *store;
     struct varve_error err = {0};
     struct varve_log *log;
     struct names n;
-    char url[4200];
 
-    snprintf(url, sizeof(url), "faulty+file://%s?seed=1&faults=delete(logs/a/*):error@1",
-             support_store_path(e, "cold"));
-    options.cold_url = url;
-    store = support_store_open(e, &options);
+    store = support_store_open_faulty(e, "delete(logs/a/*):error@1");
     log = support_log_open(store, "a/b", NULL);
     support_log_append(log, 300, 7);
     support_log_tier(log, true, false);
@@ -590,16 +585,11 @@ static void a_deletion_that_was_interrupted_is_gone_on_with(void **state)
 static void a_log_made_again_holds_nothing_of_a_deletion_that_was_interrupted(void **state)
 {
     struct support_env *e = *state;
-    struct varve_store_options options = support_store_options(e);
     struct varve_store *store;
     struct varve_error err = {0};
     struct varve_log *log;
-    char url[4200];
 
-    snprintf(url, sizeof(url), "faulty+file://%s?seed=1&faults=delete(logs/a/*):error@1",
-             support_store_path(e, "cold"));
-    options.cold_url = url;
-    store = support_store_open(e, &options);
+    store = support_store_open_faulty(e, "delete(logs/a/*):error@1");
     log = support_log_open(store, "a/b", NULL);
     support_log_append(log, 300, 7);
     support_log_tier(log, true, false);

@@ -569,16 +569,11 @@ static void in_lease_mode_a_log_is_not_opened_without_its_bucket(void **state)
 static void a_deletion_that_was_interrupted_is_gone_on_with_by_another_store(void **state)
 {
     struct support_env *e = *state;
-    struct varve_store_options options = support_store_options(e);
     struct varve_store *a, *b;
     struct varve_error err = {0};
     struct varve_log *log;
-    char url[4200];
 
-    snprintf(url, sizeof(url), "faulty+file://%s?seed=1&faults=delete(logs/x/*):error@1",
-             support_store_path(e, "cold"));
-    options.cold_url = url;
-    a = support_store_open(e, &options);
+    a = support_store_open_faulty(e, "delete(logs/x/*):error@1");
     log = support_log_open(a, "x", NULL);
     support_log_append(log, 100, 7);
     support_log_tier(log, true, false);

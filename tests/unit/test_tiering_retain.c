@@ -31,6 +31,13 @@ static struct index_root root_of(struct support_tiering *r)
     return root;
 }
 
+/* A step, after which the log begins there. */
+static void step_begins(struct support_tiering *r, int64_t start_offset)
+{
+    step_ok(r);
+    assert_int_equal(root_of(r).start_offset, start_offset);
+}
+
 /* Appends one segment whose records are of `timestamp`, and seals it; its end. */
 static int64_t segment_add(struct support_tiering *r, int64_t timestamp)
 {
@@ -54,15 +61,13 @@ static void retention_by_time_stops_at_the_first_segment_that_stays(void **state
     assert_int_equal(root_of(&r).start_offset, 0);
     r.policy.retention_ms = 5 * DAY;
     tiering_log_set_policy(r.t, &r.policy);
-    step_ok(&r);
-    assert_int_equal(root_of(&r).start_offset, first);
+    step_begins(&r, first);
     assert_int_equal(r.events[TIERING_TRIMMED], 1);
     step_ok(&r);
     assert_int_equal(r.events[TIERING_TRIMMED], 1);
     support_tiering_check(&r);
     support_clock_advance_ms(&e->clock, 400 * DAY);
-    step_ok(&r);
-    assert_int_equal(root_of(&r).start_offset, r.end);
+    step_begins(&r, r.end);
     support_tiering_check(&r);
     support_tiering_deinit(&r);
 }
@@ -80,11 +85,9 @@ static void retention_is_due_when_the_oldest_comes_of_age(void **state)
     assert_int_equal(tiering_log_step(r.t, &next, NULL), 0);
     assert_int_equal(next, now + 10001);
     support_clock_advance_ms(&e->clock, 10000);
-    step_ok(&r);
-    assert_int_equal(root_of(&r).start_offset, 0);
+    step_begins(&r, 0);
     support_clock_advance_ms(&e->clock, 1);
-    step_ok(&r);
-    assert_int_equal(root_of(&r).start_offset, r.end);
+    step_begins(&r, r.end);
     support_tiering_deinit(&r);
 }
 
@@ -107,8 +110,7 @@ static void retention_by_bytes_counts_each_byte_once(void **state)
             kept += r.batches[i].size;
     assert_int_equal(kept, one * 5); /* at least the limit stays, and not a segment more */
     segment_add(&r, 1);              /* what is only local counts too */
-    step_ok(&r);
-    assert_int_equal(root_of(&r).start_offset, 18);
+    step_begins(&r, 18);
     step_ok(&r);
     assert_int_equal(root_of(&r).start_offset, 18); /* what was cut and not yet deleted does not */
     support_tiering_check(&r);
@@ -411,11 +413,9 @@ static void retention_of_no_time_takes_all_but_this_very_millisecond(void **stat
     assert_int_equal(root_of(&r).start_offset, 6);
     assert_int_equal(next, now + 5001);
     support_clock_advance_ms(&e->clock, 4999);
-    step_ok(&r);
-    assert_int_equal(root_of(&r).start_offset, 6);
+    step_begins(&r, 6);
     support_clock_advance_ms(&e->clock, 1);
-    step_ok(&r);
-    assert_int_equal(root_of(&r).start_offset, r.end);
+    step_begins(&r, r.end);
     support_tiering_check(&r);
     support_tiering_deinit(&r);
 }
@@ -436,8 +436,7 @@ static void retention_waits_while_the_clock_is_set_back(void **state)
     assert_true(next > now - 10 * DAY);
     assert_int_equal(root_of(&r).start_offset, 0);
     support_clock_set_wall_ms(&e->clock, now + 1001);
-    step_ok(&r);
-    assert_int_equal(root_of(&r).start_offset, r.end);
+    step_begins(&r, r.end);
     support_tiering_deinit(&r);
 }
 
@@ -452,11 +451,9 @@ static void records_without_a_time_are_as_old_as_their_append(void **state)
     segment_add(&r, -1);
     support_tiering_run_ok(&r, false, true);
     support_clock_advance_ms(&e->clock, 1000);
-    step_ok(&r);
-    assert_int_equal(root_of(&r).start_offset, 0);
+    step_begins(&r, 0);
     support_clock_advance_ms(&e->clock, 1);
-    step_ok(&r);
-    assert_int_equal(root_of(&r).start_offset, r.end);
+    step_begins(&r, r.end);
     support_tiering_deinit(&r);
 }
 
@@ -497,24 +494,19 @@ static void retention_by_bytes_is_exact_to_the_byte(void **state)
     one = r.batches[0].size;
     r.policy.retention_bytes = (int64_t)one * 4;
     tiering_log_set_policy(r.t, &r.policy);
-    step_ok(&r);
-    assert_int_equal(root_of(&r).start_offset, 0);
+    step_begins(&r, 0);
     r.policy.retention_bytes = (int64_t)one * 3 + 1;
     tiering_log_set_policy(r.t, &r.policy);
-    step_ok(&r);
-    assert_int_equal(root_of(&r).start_offset, 0);
+    step_begins(&r, 0);
     r.policy.retention_bytes = (int64_t)one * 3;
     tiering_log_set_policy(r.t, &r.policy);
-    step_ok(&r);
-    assert_int_equal(root_of(&r).start_offset, 3);
+    step_begins(&r, 3);
     r.policy.retention_bytes = INT64_MAX;
     tiering_log_set_policy(r.t, &r.policy);
-    step_ok(&r);
-    assert_int_equal(root_of(&r).start_offset, 3);
+    step_begins(&r, 3);
     r.policy.retention_bytes = -1;
     tiering_log_set_policy(r.t, &r.policy);
-    step_ok(&r);
-    assert_int_equal(root_of(&r).start_offset, 3);
+    step_begins(&r, 3);
     support_tiering_check(&r);
     support_tiering_deinit(&r);
 }
@@ -541,8 +533,7 @@ static void retention_of_no_bytes_leaves_what_is_not_sealed(void **state)
     support_tiering_run_ok(&r, true, true);
     step_ok(&r);
     assert_int_equal(root_of(&r).start_offset, r.end); /* and an empty one after it */
-    step_ok(&r);
-    assert_int_equal(root_of(&r).start_offset, r.end);
+    step_begins(&r, r.end);
     assert_int_equal(support_tiering_append(&r, 2000, 1, true, NULL), 0);
     support_tiering_check(&r);
     support_tiering_deinit(&r);
