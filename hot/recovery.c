@@ -340,7 +340,13 @@ static int recovery_trusted(struct recovery *r, size_t i, struct varve_error *er
     return 0;
 }
 
-/* Scans from `pos` on and feeds the builder; *ret_pos and *ret_offset: where the good batches end.
+/* What was synced up to `good` ended at another offset than the batches or the index say. */
+static bool recovery_differs(const struct recovery *r, const struct hot_scan *scan, uint64_t good)
+{
+    return good > 0 && scan->pos == good && scan->offset != r->vouched.end_offset;
+}
+
+/* Scans to the end and feeds the builder; scan->pos and scan->offset: where the good batches end.
  * VARVE_E_END: at the end of the file. */
 static int recovery_scan(struct recovery *r, struct hot_segment *segment, struct hot_scan *scan,
                          uint64_t good, struct varve_error *err)
@@ -350,6 +356,11 @@ static int recovery_scan(struct recovery *r, struct hot_segment *segment, struct
     const void *data;
     for (;;) {
         uint64_t pos = scan->pos;
+        if (recovery_differs(r, scan, good))
+            return base_fail(err, VARVE_E_CORRUPT,
+                             "%s: position %llu is offset %lld, and was %lld when it was synced",
+                             segment->path, (unsigned long long)pos, (long long)scan->offset,
+                             (long long)r->vouched.end_offset);
         int rc = hot_scan_next(scan, &data, &batch, err);
         if (rc < 0)
             return rc;
@@ -399,6 +410,35 @@ static int recovery_index(struct recovery *r, struct hot_segment *segment, uint6
     return 0;
 }
 
+/*
+ * Takes up the index of a segment of the tail and reads on where it ends; where the two do not fit
+ * what was synced, once more without the index, which is only a hint. As recovery_scan.
+ * *ret_adopted: bytes of the index that come from the file.
+ */
+static int recovery_batches(struct recovery *r, struct hot_segment *segment, struct hot_scan *scan,
+                            uint64_t good, bool *ret_dirty, size_t *ret_adopted,
+                            struct varve_error *err)
+{
+    for (bool without = false;; without = true) {
+        uint64_t pos;
+        int64_t offset;
+        base_mutex_lock(&segment->lock);
+        int rc = recovery_index(r, segment, without ? 0 : good, &pos, &offset, ret_dirty, err);
+        base_mutex_unlock(&segment->lock);
+        if (rc < 0)
+            return rc;
+        *ret_adopted = segment->index.size;
+        hot_scan_start(scan, segment->fd, segment->path, pos, offset, segment->visible.size);
+        rc = recovery_scan(r, segment, scan, good, err);
+        if (rc != VARVE_E_CORRUPT || pos == 0 ||
+            (scan->pos >= good && !recovery_differs(r, scan, good)))
+            return rc;
+        base_log(&r->set->env->logger, BASE_LOG_WARNING, "%s does not fit what was synced; rebuilt",
+                 segment->index_path);
+        r->report->indexes_rebuilt++;
+    }
+}
+
 /* A segment that is not vouched for wholly, or the last one, which goes on being written. */
 static int recovery_tail(struct recovery *r, size_t i, struct varve_error *err)
 {
@@ -406,9 +446,10 @@ static int recovery_tail(struct recovery *r, size_t i, struct varve_error *err)
     struct hot_segment *segment = set->segments[i];
     uint64_t size = segment->visible.size;
     uint64_t good = segment->base_offset == r->vouched.base_offset ? r->vouched.size : 0;
-    uint64_t pos;
-    int64_t offset;
-    bool dirty;
+    size_t adopted = 0;
+    bool dirty = true;
+    struct hot_scan scan;
+    struct varve_error why = {0};
 
     if (size < good)
         return base_fail(err, VARVE_E_CORRUPT, "%s has %llu bytes, but %llu were synced",
@@ -418,22 +459,13 @@ static int recovery_tail(struct recovery *r, size_t i, struct varve_error *err)
         if (rc < 0)
             return rc;
     }
-    base_mutex_lock(&segment->lock);
-    int rc = recovery_index(r, segment, good, &pos, &offset, &dirty, err);
-    base_mutex_unlock(&segment->lock);
+    int rc = hot_scan_init(&scan, set->io, err);
     if (rc < 0)
         return rc;
-    size_t adopted = segment->index.size;
-
-    struct hot_scan scan;
-    struct varve_error why = {0};
-    rc = hot_scan_init(&scan, set->io, err);
-    if (rc < 0)
-        return rc;
-    hot_scan_start(&scan, segment->fd, segment->path, pos, offset, size);
-    rc = recovery_scan(r, segment, &scan, good, &why);
+    rc = recovery_batches(r, segment, &scan, good, &dirty, &adopted, &why);
     hot_scan_deinit(&scan);
-    if (rc != VARVE_E_END && rc != VARVE_E_CORRUPT) {
+    if ((rc != VARVE_E_END && rc != VARVE_E_CORRUPT) ||
+        (rc == VARVE_E_CORRUPT && recovery_differs(r, &scan, good))) {
         if (err)
             *err = why;
         return rc;

@@ -538,6 +538,51 @@ static void a_damaged_or_missing_index_is_rebuilt(void **state)
     free(good);
 }
 
+/* Its checksums are right and its entries touch, as another segment's would: it was believed, and
+ * the log ended, and went on, at an offset that no record had. */
+static void an_index_that_ends_elsewhere_than_was_synced_is_rebuilt(void **state)
+{
+    struct support_env *e = *state;
+    struct hot_set_options options = support_hot_options();
+    struct hot_recovery recovery;
+    struct index_sparse view;
+    struct varve_error err;
+    size_t size;
+    options.index_interval_bytes = 64;
+    struct hot_set *set = support_hot_open(e, &options, NULL);
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(support_hot_append(set, 2, 50, &err), 0);
+    hot_set_close(set);
+    const char *path = support_hot_path(e, 0, "index");
+    uint8_t *good = support_file_read(path, &size);
+    assert_int_equal(index_sparse_init(&view, good, size, 0, &err), 0);
+    assert_int_equal(view.count, 8);
+    /* With the first k of its entries. */
+    for (size_t k = 1; k <= view.count; k++) {
+        struct index_sparse_entry entry;
+        uint8_t *bad = malloc(size);
+        assert_non_null(bad);
+        memcpy(bad, good, size);
+        assert_int_equal(index_sparse_get(&view, k - 1, &entry, &err), 0);
+        entry.end_offset += 5;
+        index_sparse_entry_encode(
+            0, &entry, bad + INDEX_SPARSE_HEADER_SIZE + (k - 1) * INDEX_SPARSE_ENTRY_SIZE);
+        support_file_write(path, bad, INDEX_SPARSE_HEADER_SIZE + k * INDEX_SPARSE_ENTRY_SIZE);
+        free(bad);
+        set = support_hot_open(e, &options, &recovery);
+        assert_int_equal(recovery.indexes_rebuilt, 1);
+        assert_int_equal(recovery.truncated_bytes, 0);
+        assert_int_equal(support_hot_read(set, 0), 16);
+        hot_set_close(set);
+    }
+    set = support_hot_open(e, &options, &recovery);
+    assert_int_equal(recovery.indexes_rebuilt, 0);
+    assert_int_equal(support_hot_append(set, 2, 50, &err), 0);
+    assert_int_equal(support_hot_read(set, 0), 18);
+    hot_set_close(set);
+    free(good);
+}
+
 static void an_index_ahead_of_a_cut_tail_is_shortened(void **state)
 {
     struct support_env *e = *state;
@@ -638,6 +683,7 @@ int main(void)
         TEST(an_index_of_a_cut_tail_that_cannot_be_replaced_goes),
         TEST(only_what_is_not_vouched_for_is_read),
         TEST(a_damaged_or_missing_index_is_rebuilt),
+        TEST(an_index_that_ends_elsewhere_than_was_synced_is_rebuilt),
         TEST(an_index_ahead_of_a_cut_tail_is_shortened),
         TEST(a_checkpoint_flipped_in_any_byte_is_found_and_does_no_harm),
         TEST(the_checkpoint_is_byte_for_byte_what_it_was),
