@@ -196,26 +196,40 @@ static bool hot_holds(const struct varve_reader *r)
     return r->offset >= range.floor && range.floor != r->hot_stale_floor;
 }
 
+/* What was found in one tier is no verdict while the other cannot be asked (I8). */
+static int unasked(const struct varve_error *why, const struct varve_error *found,
+                   struct varve_error *err)
+{
+    if (why->retriable)
+        return base_fail_retriable(err, why->code, "%s; %s", why->msg, found->msg);
+    return base_fail(err, why->code, "%s; %s", why->msg, found->msg);
+}
+
 /*
  * The hot copy of r->offset cannot be read. VARVE_E_OUT_OF_RANGE: the cold tier holds it, look
- * again; otherwise it is the only one.
+ * again; otherwise it is the only one, or nobody can say now whether it is.
  */
-static int hot_damaged(struct varve_reader *r, int rc, const struct varve_error *err)
+static int hot_damaged(struct varve_reader *r, int rc, struct varve_error *err)
 {
     uint64_t before = log_generation(r->log);
+    struct varve_error why = {0}, found = {0};
     struct index_entry entry;
 
+    if (err)
+        found = *err;
     r->place = READER_NOWHERE; /* the next call reads it again, and not what it has */
-    if (index_manifest_find_offset(r->log->manifest, r->offset, &entry, NULL) < 0) {
+    int cold = index_manifest_find_offset(r->log->manifest, r->offset, &entry, &why);
+    if (cold < 0) {
         /* Trimmed since, perhaps, and with it what the old root names (I5): look again. */
         if (log_refresh(r->log, true, NULL) == 0 && log_generation(r->log) != before)
             return VARVE_E_OUT_OF_RANGE;
-        return rc;
+        return cold == VARVE_E_OUT_OF_RANGE || cold == VARVE_E_CORRUPT ? rc
+                                                                       : unasked(&why, &found, err);
     }
     base_log(&r->log->store->env.logger, BASE_LOG_WARNING,
              "log %s: local copy of offsets %" PRId64 "..%" PRId64
              " is damaged, reading the cold tier instead (repair: varve verify --repair): %s",
-             r->log->name, entry.base_offset, entry.end_offset - 1, err ? err->msg : "");
+             r->log->name, entry.base_offset, entry.end_offset - 1, found.msg);
     r->hot_damaged_to = entry.end_offset;
     return VARVE_E_OUT_OF_RANGE;
 }
@@ -295,9 +309,7 @@ static int cold_damaged(struct varve_reader *r, int rc, struct varve_error *err)
     if (log_refresh(r->log, true, &why) < 0) {
         if (log_is_deleted(r->log, err))
             return VARVE_E_NOT_FOUND;
-        if (why.retriable)
-            return base_fail_retriable(err, why.code, "%s; %s", why.msg, found.msg);
-        return base_fail(err, why.code, "%s; %s", why.msg, found.msg);
+        return unasked(&why, &found, err);
     }
     if (log_generation(r->log) == before)
         return log_is_deleted(r->log, err) ? VARVE_E_NOT_FOUND : rc;

@@ -1,5 +1,6 @@
 /* Reading: hot, cold and across the border; following, waiting, seeking; what goes away under a
  * reader, and what fails. */
+#include <dirent.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -422,6 +423,23 @@ static void while_the_cold_tier_is_away_reading_fails_retriably(void **state)
     free(away);
 }
 
+/* Removes the files of a directory whose names begin so; how many. */
+static int remove_like(const char *path, const char *name)
+{
+    DIR *dir = opendir(path);
+    struct dirent *entry;
+    int count = 0;
+
+    assert_non_null(dir);
+    while ((entry = readdir(dir)))
+        if (strncmp(entry->d_name, name, strlen(name)) == 0) {
+            assert_int_equal(unlinkat(dirfd(dir), entry->d_name, 0), 0);
+            count++;
+        }
+    closedir(dir);
+    return count;
+}
+
 static int first_key(void *ctx, const struct varve_segment_info *s)
 {
     char *key = ctx;
@@ -676,6 +694,43 @@ static void a_damaged_local_copy_is_no_damage_while_the_cold_one_cannot_be_read(
     varve_store_close(store);
 }
 
+/* The page that says where the cold copy lies was neither here nor to be had, and that passed for a
+ * log without a cold copy. */
+static void a_damaged_local_copy_is_no_damage_while_the_page_cannot_be_read(void **state)
+{
+    static const struct index_fold fold = {1, 1, 2};
+    struct support_env *e = *state;
+    char *cold = strdup(support_store_path(e, "cold"));
+    char *away = strdup(support_store_path(e, "cold-away"));
+    struct varve_record record;
+    struct varve_error err;
+
+    e->env.fold = &fold;
+    struct varve_store *store = support_store_open(e, NULL);
+    struct varve_log *log = support_log_open(store, "a", CONFIG);
+    for (int i = 0; i < 4; i++) {
+        support_log_append(log, 200, 5);
+        support_log_tier(log, true, false); /* in both tiers */
+    }
+    varve_log_close(log);
+    assert_true(remove_like(support_store_path(e, "logs/a/@"), "page-0-00000000000000000000-") > 0);
+    log = support_log_open(store, "a", NULL);
+    support_file_flip(support_store_path(e, "logs/a/@/00000000000000000000.log"), 100, 0x10);
+    assert_int_equal(rename(cold, away), 0);
+    struct varve_reader *reader = open_reader(log, VARVE_FROM_START, 0);
+    support_fails(varve_reader_next(reader, 0, &record, &err), &err, VARVE_E_STORE,
+                  "00000000000000000000.log");
+    assert_true(err.retriable);
+    assert_int_equal(varve_reader_offset(reader), 0);
+    assert_int_equal(rename(away, cold), 0);
+    expect(reader, 0, 4000);
+    varve_reader_close(reader);
+    varve_log_close(log);
+    varve_store_close(store);
+    free(cold);
+    free(away);
+}
+
 /* Each I/O call of reading fails once: an error, then the same call succeeds. */
 static void a_failure_leaves_the_reader_where_it_stood(void **state)
 {
@@ -739,6 +794,7 @@ int main(void)
         support_env_test(a_damaged_local_copy_is_passed_over),
         support_env_test(a_damaged_local_copy_whose_index_is_gone_is_passed_over),
         support_env_test(a_damaged_local_copy_is_no_damage_while_the_cold_one_cannot_be_read),
+        support_env_test(a_damaged_local_copy_is_no_damage_while_the_page_cannot_be_read),
         support_env_test(a_failure_leaves_the_reader_where_it_stood),
     };
 
