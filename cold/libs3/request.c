@@ -90,10 +90,13 @@ static int status_code(S3Status status, bool *ret_retriable)
     case S3StatusErrorInvalidSecurity:
     case S3StatusErrorNotSignedUp:
     case S3StatusErrorSignatureDoesNotMatch:
-    case S3StatusErrorRequestTimeTooSkewed:
     case S3StatusErrorExpiredToken:
     case S3StatusErrorInvalidToken:
     case S3StatusHttpErrorForbidden:
+        return VARVE_E_DENIED;
+    case S3StatusErrorRequestTimeTooSkewed: /* libs3 makes its dates with gmtime(), and another
+                                               thread may have been at it */
+        *ret_retriable = true;
         return VARVE_E_DENIED;
     case S3StatusErrorSlowDown:
     case S3StatusErrorBadDigest: /* changed on its way */

@@ -260,6 +260,7 @@ static void what_is_missing_is_not_guessed(void **state)
         {"GET /bucket/p/proxy ", NULL,
          "HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"},
         {"GET /bucket/p/denied ", NULL, ERROR_XML("403 Forbidden", "AccessDenied")},
+        {"GET /bucket/p/date ", NULL, ERROR_XML("403 Forbidden", "RequestTimeTooSkewed")},
         {"GET /bucket/p/slow ", NULL, ERROR_XML("503 Slow Down", "SlowDown")},
         {"GET /bucket/p/range ", NULL, ERROR_XML("416 Range Not Satisfiable", "InvalidRange")},
         {NULL, NULL, NULL}};
@@ -271,6 +272,7 @@ static void what_is_missing_is_not_guessed(void **state)
         {"key", VARVE_E_NOT_FOUND, false}, {"bucket", VARVE_E_STORE, false},
         {"proxy", VARVE_E_STORE, true},    {"denied", VARVE_E_DENIED, false},
         {"slow", VARVE_E_STORE, true},     {"range", VARVE_E_CORRUPT, false},
+        {"date", VARVE_E_DENIED, true}, /* another thread's, mixed up by gmtime() */
     };
     struct support_env *e = *state;
     struct server server;
