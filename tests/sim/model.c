@@ -486,6 +486,32 @@ static int64_t segment_end(const uint8_t *data, int64_t size)
     return end;
 }
 
+struct aside_copy {
+    const char *name;
+    const void *data;
+    int64_t size;
+    bool found;
+};
+
+static void aside_copy_visit(void *arg, const char *path, uint8_t *data, int64_t size)
+{
+    struct aside_copy *copy = arg;
+    const char *name = strrchr(path, '/');
+
+    if (strstr(path, "/divergent/") && strcmp(name, copy->name) == 0 && size >= copy->size &&
+        memcmp(data, copy->data, (size_t)copy->size) == 0)
+        copy->found = true;
+}
+
+/* What an interrupted move has set aside opening may have cut since, in a file of its own (I13). */
+static bool held_aside(struct sim_process *p, const char *path, const void *data, int64_t size)
+{
+    struct aside_copy copy = {.name = strrchr(path, '/'), .data = data, .size = size};
+
+    sim_disk_each(p->machine->disk, SIM_DISK_TOP, aside_copy_visit, &copy);
+    return copy.found;
+}
+
 /* M4 */
 void sim_model_unlink(void *ctx, struct sim_caller *c, const char *path, const void *data,
                       int64_t size)
@@ -503,7 +529,8 @@ void sim_model_unlink(void *ctx, struct sim_caller *c, const char *path, const v
     /* Recovery drops what lies behind a torn segment; what it may not drop, M6 says. */
     if (p->call == SIM_CALL_OPEN && p->machine->shaken && base >= p->machine->synced)
         return;
-    if (p->call == SIM_CALL_OPEN && base >= p->machine->view.end)
+    if (p->call == SIM_CALL_OPEN &&
+        (base >= p->machine->view.end || held_aside(p, path, data, size)))
         return;
     sim_fail(w, "I3: %s, which ends at %" PRId64 ", is unlinked, and the bucket ends at %" PRId64,
              path, end, w->committed.end);
