@@ -340,12 +340,6 @@ static int recovery_trusted(struct recovery *r, size_t i, struct varve_error *er
     return 0;
 }
 
-/* What was synced up to `good` ended at another offset than the batches or the index say. */
-static bool recovery_differs(const struct recovery *r, const struct hot_scan *scan, uint64_t good)
-{
-    return good > 0 && scan->pos == good && scan->offset != r->vouched.end_offset;
-}
-
 /* Scans to the end and feeds the builder; scan->pos and scan->offset: where the good batches end.
  * VARVE_E_END: at the end of the file. */
 static int recovery_scan(struct recovery *r, struct hot_segment *segment, struct hot_scan *scan,
@@ -356,11 +350,6 @@ static int recovery_scan(struct recovery *r, struct hot_segment *segment, struct
     const void *data;
     for (;;) {
         uint64_t pos = scan->pos;
-        if (recovery_differs(r, scan, good))
-            return base_fail(err, VARVE_E_CORRUPT,
-                             "%s: position %llu is offset %lld, and was %lld when it was synced",
-                             segment->path, (unsigned long long)pos, (long long)scan->offset,
-                             (long long)r->vouched.end_offset);
         int rc = hot_scan_next(scan, &data, &batch, err);
         if (rc < 0)
             return rc;
@@ -411,31 +400,35 @@ static int recovery_index(struct recovery *r, struct hot_segment *segment, uint6
 }
 
 /*
- * Takes up the index of a segment of the tail and reads on where it ends; where the two do not fit
- * what was synced, once more without the index, which is only a hint. As recovery_scan.
- * *ret_adopted: bytes of the index that come from the file.
+ * Takes up the index of a segment of the tail and reads on where it ends; all of the segment, where
+ * the index does not fit what was synced: it is only a hint, and the batches say what they are. As
+ * recovery_scan. *ret_adopted: bytes of the index that come from the file.
  */
 static int recovery_batches(struct recovery *r, struct hot_segment *segment, struct hot_scan *scan,
                             uint64_t good, bool *ret_dirty, size_t *ret_adopted,
                             struct varve_error *err)
 {
-    for (bool without = false;; without = true) {
+    uint64_t known = good;
+    for (;;) {
         uint64_t pos;
         int64_t offset;
+        int rc = 0;
         base_mutex_lock(&segment->lock);
-        int rc = recovery_index(r, segment, without ? 0 : good, &pos, &offset, ret_dirty, err);
+        rc = recovery_index(r, segment, known, &pos, &offset, ret_dirty, err);
         base_mutex_unlock(&segment->lock);
         if (rc < 0)
             return rc;
         *ret_adopted = segment->index.size;
         hot_scan_start(scan, segment->fd, segment->path, pos, offset, segment->visible.size);
-        rc = recovery_scan(r, segment, scan, good, err);
-        if (rc != VARVE_E_CORRUPT || pos == 0 ||
-            (scan->pos >= good && !recovery_differs(r, scan, good)))
+        bool fits = pos == 0 || pos < good || offset == r->vouched.end_offset;
+        if (fits)
+            rc = recovery_scan(r, segment, scan, good, err);
+        if (fits && (rc != VARVE_E_CORRUPT || pos == 0 || scan->pos >= good))
             return rc;
         base_log(&r->set->env->logger, BASE_LOG_WARNING, "%s does not fit what was synced; rebuilt",
                  segment->index_path);
         r->report->indexes_rebuilt++;
+        known = 0;
     }
 }
 
@@ -464,8 +457,7 @@ static int recovery_tail(struct recovery *r, size_t i, struct varve_error *err)
         return rc;
     rc = recovery_batches(r, segment, &scan, good, &dirty, &adopted, &why);
     hot_scan_deinit(&scan);
-    if ((rc != VARVE_E_END && rc != VARVE_E_CORRUPT) ||
-        (rc == VARVE_E_CORRUPT && recovery_differs(r, &scan, good))) {
+    if (rc != VARVE_E_END && rc != VARVE_E_CORRUPT) {
         if (err)
             *err = why;
         return rc;

@@ -583,6 +583,39 @@ static void an_index_that_ends_elsewhere_than_was_synced_is_rebuilt(void **state
     free(good);
 }
 
+/* A segment in front of a hole was vouched for up to the hole's end, which the next one's name had
+ * told (398666 of the simulation). What it holds is what its batches say. */
+static void a_point_that_was_vouched_for_with_another_end_does_no_harm(void **state)
+{
+    struct support_env *e = *state;
+    struct hot_set_options options = support_hot_options();
+    const char *path = support_tmpdir_path(e->dir, "log/checkpoint");
+    struct hot_checkpoint checkpoint;
+    struct hot_recovery recovery;
+    struct varve_error err;
+    uint8_t buf[HOT_CHECKPOINT_SIZE];
+    size_t size;
+    options.index_interval_bytes = 64;
+    struct hot_set *set = support_hot_open(e, &options, NULL);
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(support_hot_append(set, 2, 50, &err), 0);
+    hot_set_close(set);
+    void *data = support_file_read(path, &size);
+    assert_int_equal(hot_checkpoint_decode(data, size, &checkpoint, &err), 0);
+    free(data);
+    assert_int_equal(checkpoint.point.end_offset, 16);
+    checkpoint.point.end_offset = 28;
+    hot_checkpoint_encode(&checkpoint, buf);
+    support_file_write(path, buf, sizeof(buf));
+    assert_int_equal(unlink(support_tmpdir_path(e->dir, "log/published")), 0);
+    set = support_hot_open(e, &options, &recovery);
+    assert_int_equal(recovery.truncated_bytes, 0);
+    assert_int_equal(support_hot_read(set, 0), 16);
+    assert_int_equal(support_hot_append(set, 2, 50, &err), 0);
+    assert_int_equal(support_hot_read(set, 0), 18);
+    hot_set_close(set);
+}
+
 static void an_index_ahead_of_a_cut_tail_is_shortened(void **state)
 {
     struct support_env *e = *state;
@@ -684,6 +717,7 @@ int main(void)
         TEST(only_what_is_not_vouched_for_is_read),
         TEST(a_damaged_or_missing_index_is_rebuilt),
         TEST(an_index_that_ends_elsewhere_than_was_synced_is_rebuilt),
+        TEST(a_point_that_was_vouched_for_with_another_end_does_no_harm),
         TEST(an_index_ahead_of_a_cut_tail_is_shortened),
         TEST(a_checkpoint_flipped_in_any_byte_is_found_and_does_no_harm),
         TEST(the_checkpoint_is_byte_for_byte_what_it_was),
