@@ -520,7 +520,8 @@ void sim_model_unlink(void *ctx, struct sim_caller *c, const char *path, const v
     struct sim_process *p = c->owner;
     int64_t end = segment_end(data, size), base = strtoll(strrchr(path, '/') + 1, NULL, 10);
 
-    if (!strstr(path, "/logs/" SIM_LOG "/"))
+    /* A draft is a copy of what is there. */
+    if (!strstr(path, "/logs/" SIM_LOG "/") || strcmp(path + strlen(path) - 4, ".tmp") == 0)
         return;
     w->evictions++;
     end = sim_rot_end(w, p->machine, path, end);
