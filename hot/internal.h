@@ -207,6 +207,8 @@ struct hot_segment *hot_segment_lookup_locked(struct hot_set *set, int64_t offse
 
 /* sparse.c: the index of a segment. The `_locked` ones want segment->lock. */
 int hot_sparse_create_locked(struct hot_segment *segment, struct varve_error *err);
+int hot_sparse_parse(const struct hot_segment *segment, const void *data, size_t size,
+                     struct index_sparse *ret, struct varve_error *err);
 int hot_sparse_adopt_locked(struct hot_segment *segment, uint64_t good_size, uint64_t *ret_pos,
                             int64_t *ret_offset, struct varve_error *err);
 int hot_sparse_add_locked(struct hot_segment *segment, const struct index_sparse_entry *entry,

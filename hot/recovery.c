@@ -379,7 +379,7 @@ static int recovery_index(struct recovery *r, struct hot_segment *segment, uint6
     struct stat st;
     bool dirty = true;
     int rc = hot_sparse_adopt_locked(segment, good, ret_pos, ret_offset, &why);
-    if (rc == VARVE_E_CORRUPT || rc == VARVE_E_NOT_FOUND || rc == VARVE_E_VERSION) {
+    if (rc == VARVE_E_CORRUPT || rc == VARVE_E_NOT_FOUND) {
         if (good > 0) {
             base_log(&set->env->logger, BASE_LOG_WARNING, "%s: %s; rebuilt", segment->index_path,
                      why.msg);

@@ -418,7 +418,7 @@ static int check_index_file(struct hot_segment *segment, struct varve_error *err
     if (rc == VARVE_E_NOT_FOUND) /* a cache: without it there is nothing wrong to read */
         return 0;
     if (rc == 0)
-        rc = index_sparse_init(&view, data, size, segment->base_offset, err);
+        rc = hot_sparse_parse(segment, data, size, &view, err);
     if (rc == 0)
         rc = index_sparse_check(&view, err);
     free(data);

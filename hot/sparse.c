@@ -59,6 +59,21 @@ int hot_sparse_create_locked(struct hot_segment *segment, struct varve_error *er
     return 0;
 }
 
+/* What another version of varve has written is of no use here, and is made again as what is
+ * damaged.
+ */
+int hot_sparse_parse(const struct hot_segment *segment, const void *data, size_t size,
+                     struct index_sparse *ret, struct varve_error *err)
+{
+    struct varve_error why;
+    int rc = index_sparse_init(ret, data, size, segment->base_offset, &why);
+    if (rc == VARVE_E_VERSION)
+        return base_fail(err, VARVE_E_CORRUPT, "%s", why.msg);
+    if (rc < 0 && err)
+        *err = why;
+    return rc;
+}
+
 /*
  * Takes over the entries of the file that describe nothing above `good_size`; the position behind
  * them is where scanning goes on. VARVE_E_CORRUPT or VARVE_E_NOT_FOUND: there was no usable index,
@@ -73,7 +88,7 @@ int hot_sparse_adopt_locked(struct hot_segment *segment, uint64_t good_size, uin
     int rc = base_file_read(segment->set->io, segment->index_path, HOT_INDEX_FILE_MAX, &data, &size,
                             err);
     if (rc == 0)
-        rc = index_sparse_init(&view, data, size, segment->base_offset, err);
+        rc = hot_sparse_parse(segment, data, size, &view, err);
     if (rc == 0)
         rc = index_sparse_check(&view, err);
     int header = sparse_header(segment, rc == 0 ? err : NULL);
@@ -214,10 +229,8 @@ static int sparse_view_locked(struct hot_segment *segment, struct index_sparse *
         data = segment->map;
         size = segment->map_size;
     }
-    int rc = index_sparse_init(ret, data, size, segment->base_offset, err);
-    if (rc < 0)
-        return base_error_context(err, rc, "%s", segment->index_path);
-    return 0;
+    int rc = hot_sparse_parse(segment, data, size, ret, err);
+    return rc < 0 ? base_error_context(err, rc, "%s", segment->index_path) : 0;
 }
 
 static int sparse_build(struct hot_segment *segment, uint64_t size, struct base_buffer *out,

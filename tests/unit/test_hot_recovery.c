@@ -583,6 +583,46 @@ static void an_index_that_ends_elsewhere_than_was_synced_is_rebuilt(void **state
     free(good);
 }
 
+/* It kept a log from opening, or not, depending on where its segment lay. */
+static void an_index_of_a_newer_version_is_rebuilt(void **state)
+{
+    struct support_env *e = *state;
+    struct hot_set_options options = support_hot_options();
+    struct hot_recovery recovery;
+    struct varve_error err;
+    struct hot_set *set = support_hot_open(e, &options, NULL);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(support_hot_append(set, 10, 100, &err), 0);
+        assert_int_equal(hot_set_seal(set, &err), 0);
+    }
+    assert_int_equal(support_hot_append(set, 10, 100, &err), 0);
+    hot_set_close(set);
+    for (int64_t base = 0; base <= 30; base += 10) {
+        size_t size;
+        const char *path = support_hot_path(e, base, "index");
+        uint8_t *data = support_file_read(path, &size);
+        data[8]++; /* its version, and what makes that pass for true */
+        base_put_le32(data + 28, base_crc32c(0, data, 28));
+        support_file_write(path, data, size);
+        free(data);
+        options.read_only = true;
+        set = support_hot_open(e, &options, NULL);
+        assert_int_equal(support_hot_read(set, base + 5), 40);
+        hot_set_close(set);
+        options.read_only = false;
+        set = support_hot_open(e, &options, &recovery);
+        assert_int_equal(support_hot_read(set, base + 5), 40);
+        struct hot_segment *segment;
+        assert_int_equal(hot_segment_find(set, base, false, &segment, &err), 0);
+        assert_int_equal(hot_segment_verify(segment, &err), 0);
+        hot_segment_unref(segment);
+        hot_set_close(set);
+        set = support_hot_open(e, &options, &recovery);
+        assert_int_equal(recovery.indexes_rebuilt, 0);
+        hot_set_close(set);
+    }
+}
+
 /* A segment in front of a hole was vouched for up to the hole's end, which the next one's name had
  * told (398666 of the simulation). What it holds is what its batches say. */
 static void a_point_that_was_vouched_for_with_another_end_does_no_harm(void **state)
@@ -717,6 +757,7 @@ int main(void)
         TEST(only_what_is_not_vouched_for_is_read),
         TEST(a_damaged_or_missing_index_is_rebuilt),
         TEST(an_index_that_ends_elsewhere_than_was_synced_is_rebuilt),
+        TEST(an_index_of_a_newer_version_is_rebuilt),
         TEST(a_point_that_was_vouched_for_with_another_end_does_no_harm),
         TEST(an_index_ahead_of_a_cut_tail_is_shortened),
         TEST(a_checkpoint_flipped_in_any_byte_is_found_and_does_no_harm),
