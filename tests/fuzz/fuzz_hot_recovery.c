@@ -522,11 +522,52 @@ static int64_t read_beside_none(struct machine *m, const struct hot_set_options 
     return range.floor <= options->start_offset ? end : -1;
 }
 
-static void recover(struct machine *m, const struct hot_set_options *options)
+/* Goes on writing to what was opened, closes it, and opens it again. */
+static void go_on(struct machine *m, const struct hot_set_options *options, struct hot_set *set)
 {
     struct varve_error err = {0};
     struct hot_recovery recovery;
     struct hot_range range, again;
+    struct hot_reader *reader;
+    struct record_batch batch;
+    const void *data;
+
+    hot_set_range(set, &range);
+    if (range.end < INT64_MAX - 64) {
+        fine(append(set, 3, &err), &err);
+        must(hot_reader_new(set, &reader, NULL) == 0);
+        fine(hot_reader_seek(reader, range.end, &err), &err);
+        fine(hot_reader_next(reader, &data, &batch, &err), &err);
+        must(batch.base_offset == range.end && batch.record_count == 3);
+        hot_reader_free(reader);
+    }
+    hot_set_range(set, &range);
+    hot_set_close(set);
+    fine(hot_set_open(&m->env, DIR, options, &set, &recovery, &err), &err);
+    hot_set_range(set, &again);
+    must(again.floor == range.floor && again.end == range.end);
+    must(recovery.truncated_bytes == 0 && recovery.truncated_at < 0 && !recovery.unclean);
+    hot_set_close(set);
+}
+
+/* The same without any hope. */
+static void go_on_forged(struct machine *m, const struct hot_set_options *options,
+                         struct hot_set *set)
+{
+    struct varve_error err = {0};
+    struct hot_recovery recovery;
+
+    took(append(set, 3, &err), &err);
+    hot_set_close(set);
+    if (took(hot_set_open(&m->env, DIR, options, &set, &recovery, &err), &err))
+        hot_set_close(set);
+}
+
+static void recover(struct machine *m, const struct hot_set_options *options)
+{
+    struct varve_error err = {0};
+    struct hot_recovery recovery;
+    struct hot_range range;
     struct hot_set *set;
     struct kept kept;
     int64_t seen = read_beside_none(m, options), next;
@@ -540,35 +581,20 @@ static void recover(struct machine *m, const struct hot_set_options *options)
     }
     must_be_kept(m, &kept);
     hot_set_range(set, &range);
-    if (range.end < seen && !forged) {
+    next = read_all(set, &rc);
+    ask(set, rc == VARVE_E_END && !forged);
+    must(took(hot_set_check_files(set, report, NULL, &err), &err));
+    if (forged) {
+        go_on_forged(m, options, set);
+        return;
+    }
+    if (range.end < seen) {
         fprintf(stderr, "a reader was given what lies below %lld, the set ends at %lld\n",
                 (long long)seen, (long long)range.end);
         abort();
     }
-    next = read_all(set, &rc);
     must(rc != VARVE_E_END || next == range.end || (next < 0 && range.floor == range.end));
-    ask(set, rc == VARVE_E_END && !forged);
-    must(took(hot_set_check_files(set, report, NULL, &err), &err));
-    if (range.end < INT64_MAX - 64) {
-        struct hot_reader *reader;
-        struct record_batch batch;
-        const void *data;
-
-        fine(append(set, 3, &err), &err);
-        must(hot_reader_new(set, &reader, NULL) == 0);
-        fine(hot_reader_seek(reader, range.end, &err), &err);
-        fine(hot_reader_next(reader, &data, &batch, &err), &err);
-        must(batch.base_offset == range.end && batch.record_count == 3);
-        hot_reader_free(reader);
-    }
-    hot_set_range(set, &range);
-    hot_set_close(set);
-
-    fine(hot_set_open(&m->env, DIR, options, &set, &recovery, &err), &err);
-    hot_set_range(set, &again);
-    must(again.floor == range.floor && again.end == range.end);
-    must(recovery.truncated_bytes == 0 && recovery.truncated_at < 0 && !recovery.unclean);
-    hot_set_close(set);
+    go_on(m, options, set);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
