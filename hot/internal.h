@@ -271,7 +271,7 @@ void hot_publish_boot(struct hot_set *set);
 /* Was it written in this run of the machine? False: not, or nobody knows. */
 bool hot_publish_same_run(const struct hot_set *set, const struct hot_publication *publication);
 
-/* evict.c */
+/* displace.c */
 /* Replaces a file by its first `size` bytes and opens the new one; other names keep all. */
 int hot_segment_shorten(struct hot_set *set, struct hot_segment *segment, uint64_t size,
                         struct varve_error *err);
