@@ -35,12 +35,27 @@ static bool is_wrong(struct sim_world *w, const struct sim_damage *d)
     return data && data[d->rot.pos] != d->rot.around[0];
 }
 
+static void there_visit(void *arg, const char *path, uint8_t *data, int64_t size)
+{
+    (void)path, (void)data, (void)size;
+    *(bool *)arg = true;
+}
+
+static bool is_there(const struct sim_world *w, unsigned machine, const char *path)
+{
+    bool there = false;
+
+    sim_disk_each(w->machines[machine].disk, path, there_visit, &there);
+    return there;
+}
+
 /* Deleted since, perhaps while a call was under way that had read it. */
 static bool is_gone(struct sim_world *w, const struct sim_damage *d)
 {
     size_t size;
 
-    return d->kind == SIM_OBJECT && !sim_bucket_look(w->bucket, d->path, &size);
+    return d->kind == SIM_OBJECT ? !sim_bucket_look(w->bucket, d->path, &size)
+                                 : !is_there(w, d->machine, d->path);
 }
 
 static void turn(struct sim_world *w, const struct sim_damage *d, bool wrong)
@@ -138,7 +153,12 @@ static int64_t cold_end(const struct sim_process *p)
 static bool index_is_bad(const struct sim_world *w, const struct sim_damage *d)
 {
     bool bad = w->machines[d->machine].boots > 0;
+    char path[sizeof(d->path) + 8];
 
+    /* There was no room for it, perhaps. */
+    (void)snprintf(path, sizeof(path), "%.*s.index", (int)(strlen(d->path) - strlen(".log")),
+                   d->path);
+    bad = bad || !is_there(w, d->machine, path);
     for (unsigned s = 0; s < SIM_STEPS; s++)
         for (unsigned f = 0; f < SIM_FAULTS; f++)
             bad = bad || w->points.made[SIM_INDEX][s][f] > 0;
@@ -383,6 +403,8 @@ static void rot(struct sim_world *w)
     w->points.reached[c.kind][SIM_REST]++;
     w->points.made[c.kind][SIM_REST][SIM_FLIP]++;
     w->damages[w->damage_count++] = d;
+    if (d.kind == SIM_CHECKPOINT && w->machines[machine].shaken) /* it vouches no more */
+        sim_rot_power(w, &w->machines[machine]);
 }
 
 /* ---- repairs ---- */
