@@ -69,8 +69,12 @@ static int trim_write(struct tiering_log *t, int64_t offset, struct varve_error 
     /* What moves n is synced first, see commit.c. */
     if (rc == 0 && t->hot && offset > root.end_offset)
         rc = hot_set_sync(t->hot, err);
-    if (rc == 0)
+    if (rc == 0) {
         rc = tiering_root_write(t, edit, err); /* I5: durable before anything goes */
+        /* Also where that has failed: the bucket may have it all the same. */
+        t->cuts[t->cut_next++ % INDEX_ROOT_CUTS_MAX] =
+            (struct index_cut){offset, tiering_now_ms(t)};
+    }
     index_edit_free(edit);
     if (rc < 0)
         return rc;
@@ -362,6 +366,17 @@ static int deleted_write(struct tiering_log *t, int64_t to, struct varve_error *
     return rc;
 }
 
+/* From when readers could know of a cut. */
+static int64_t cut_time(const struct tiering_log *t, const struct index_cut *cut)
+{
+    int64_t time = cut->time;
+
+    for (size_t i = 0; i < INDEX_ROOT_CUTS_MAX && i < t->cut_next; i++)
+        if (t->cuts[i].offset == cut->offset && t->cuts[i].time > time)
+            time = t->cuts[i].time;
+    return time;
+}
+
 /* The highest cut whose grace period is over; *ret_next_ms: when the next one's is. */
 static int64_t cut_due(struct tiering_log *t, const struct index_root *root, int64_t *ret_next_ms)
 {
@@ -373,8 +388,9 @@ static int64_t cut_due(struct tiering_log *t, const struct index_root *root, int
         struct index_cut cut;
 
         index_root_cut(root, i, &cut);
-        if (base_clock_after(cut.time, delay) > now) {
-            *ret_next_ms = base_clock_after(cut.time, delay);
+        int64_t due_ms = base_clock_after(cut_time(t, &cut), delay);
+        if (due_ms > now) {
+            *ret_next_ms = due_ms;
             break;
         }
         if (cut.offset > due)

@@ -79,6 +79,10 @@ struct tiering_log {
     uint32_t epoch;        /* constant after opening */
     bool taking_over;      /* opening ends a take-over, or fails */
     bool ends_other;       /* opening replaces another log of this name, or fails */
+    /* The cuts of this life, newest last, and when the bucket held their root: that can be long
+     * after they were decided, which is the time that the root has (I5). */
+    struct index_cut cuts[INDEX_ROOT_CUTS_MAX];
+    size_t cut_next;
 
     struct tiering_journal *journal; /* of unfinished multipart uploads; NULL: none is kept */
 

@@ -25,6 +25,7 @@ static bool in_trouble(const struct sim_world *w)
 static struct excuse call_begin(struct sim_process *p)
 {
     p->call = SIM_CALL_WORK;
+    sim_rot_begin(p);
     return (struct excuse){p->world->fault_count, in_trouble(p->world)};
 }
 

@@ -88,9 +88,10 @@ static int gone_open(struct sim_process *p, struct varve_log **ret, struct sim_l
         return base_fail(err, VARVE_E_IO, "it is dead");
     }
     if (!life_find(w, info.id, &life)) {
-        if (w->life_count == SIM_LIVES) {
+        /* A reader may be the first to see a life, and that can be an old one. */
+        if (w->life_count == SIM_LIVES || !p->writes) {
             varve_log_close(log);
-            return base_fail(err, VARVE_E_IO, "it has lived often enough");
+            return base_fail(err, VARVE_E_IO, "of this life nobody has told");
         }
         life = &w->lives[w->life_count++];
         (void)snprintf(life->id, sizeof(life->id), "%s", info.id);

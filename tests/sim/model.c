@@ -20,8 +20,6 @@
 #include "record/batch.h"
 #include "tests/sim/world.h"
 
-#define GRACE_SLACK_MS 5000
-
 /* ---- records ---- */
 
 uint32_t sim_model_attempt(struct sim_world *w, unsigned machine, int64_t offset, int64_t timestamp)
@@ -371,6 +369,38 @@ static void check_left(struct sim_world *w, const struct index_root *root)
                  w->setup.retention_bytes);
 }
 
+static void start_moved(struct sim_world *w, const struct index_root *root)
+{
+    int64_t decided = sim_world_ms(w);
+
+    for (size_t i = 0; i < root->cut_count; i++) {
+        struct index_cut cut;
+
+        index_root_cut(root, i, &cut);
+        if (cut.offset == root->start_offset)
+            decided = cut.time;
+    }
+    if (w->start_count == sizeof(w->starts) / sizeof(*w->starts))
+        return;
+    w->starts[w->start_count].offset = root->start_offset;
+    w->starts[w->start_count].ms = sim_world_ms(w);
+    w->starts[w->start_count].ns = w->now_ns;
+    w->starts[w->start_count++].decided_ms = decided;
+}
+
+/* Has the owner had the log open since then? */
+static bool owner_remembers(const struct sim_world *w, int64_t ns)
+{
+    for (unsigned i = 0; i < SIM_PROCESSES; i++) {
+        const struct sim_process *p = &w->processes[i];
+
+        if (p->writes && p->log && p->machine && p->machine->has_id &&
+            base_id_equal(&p->machine->store_id, &w->owner) && p->opened_ns <= ns)
+            return true;
+    }
+    return false;
+}
+
 static void root_written(struct sim_world *w, const struct index_root *root)
 {
     if (w->has_root) {
@@ -398,10 +428,7 @@ static void root_written(struct sim_world *w, const struct index_root *root)
                      root->start_offset, w->committed.end);
         if (!wanted && w->setup.retention_bytes >= 0)
             check_left(w, root);
-        if (w->start_count < 256) {
-            w->starts[w->start_count].offset = root->start_offset;
-            w->starts[w->start_count++].ms = sim_world_ms(w);
-        }
+        start_moved(w, root);
     }
     w->has_root = true;
     w->start = root->start_offset;
@@ -459,14 +486,15 @@ void sim_model_removing(void *ctx, const char *key)
         return;
     if (end > root.start_offset)
         sim_fail(w, "I10: %s is deleted and the root names it", key);
-    /* From when the owner decided it, which is some requests before the root was there. */
     for (unsigned s = 0; !w->setup.wall_jumps && w->points.made[SIM_ROOT][SIM_PUT][SIM_LATE] == 0 &&
                          s < w->start_count;
          s++)
         if (w->starts[s].offset >= end) {
-            if (sim_world_ms(w) - w->starts[s].ms < w->setup.delete_delay_ms - GRACE_SLACK_MS)
+            int64_t since =
+                owner_remembers(w, w->starts[s].ns) ? w->starts[s].ms : w->starts[s].decided_ms;
+            if (sim_world_ms(w) - since < w->setup.delete_delay_ms)
                 sim_fail(w, "I5: %s is deleted %" PRId64 " ms after it was cut off", key,
-                         sim_world_ms(w) - w->starts[s].ms);
+                         sim_world_ms(w) - since);
             break;
         }
 }

@@ -189,12 +189,19 @@ static bool segment_explains(struct sim_world *w, const struct sim_process *p,
         return false;
     if (!p->log) /* the next opening is told of the damage until it is mended */
         return true;
-    if (p->at >= 0 && !reads(p, whole ? d->base : d->first, whole ? d->end : d->until))
+    /* It may have grown since, where what came behind it was lost. */
+    if (p->at >= 0 && !reads(p, whole ? d->base : d->first, whole ? INT64_MAX : d->until))
         return false;
     if (p->at >= 0)
         return (p->at > w->start ? p->at : w->start) >= cold_end(p);
-    /* Or retention has taken it, in the same step as its upload failed. */
-    return d->end > cold_end(p) || d->end <= w->start || object_is_wrong(w);
+    /* As it knew when the step began: a root may have come that names it already. Or retention has
+     * taken it. */
+    return d->end > p->cold_begin || d->end <= w->start || object_is_wrong(w);
+}
+
+void sim_rot_begin(struct sim_process *p)
+{
+    p->cold_begin = p->world->damage_count > 0 ? cold_end(p) : 0;
 }
 
 bool sim_rot_explains(struct sim_process *p, const struct varve_error *err)

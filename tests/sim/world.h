@@ -131,7 +131,8 @@ struct sim_process {
     struct varve_reader *reader; /* of one event */
     int64_t follower_next;
     int64_t opened_ns;
-    int64_t step_ms; /* when the tierer wants to be called */
+    int64_t cold_begin; /* the end of the cold tier, as it knew when its call began */
+    int64_t step_ms;    /* when the tierer wants to be called */
     int64_t renew_ns, look_ns;
     int64_t at; /* the offset that it reads; -1: it reads none */
     bool fenced;
@@ -178,8 +179,9 @@ struct sim_world {
     bool has_root;
     uint64_t flips; /* bodies changed on their way: damage may be reported */
     struct {
-        int64_t offset, ms;
-    } starts[256]; /* when the log start moved */
+        int64_t offset, ms, ns;
+        int64_t decided_ms; /* as the root says: all that another process knows */
+    } starts[256];          /* when the log start moved */
     unsigned start_count;
 
     struct sim_damage damages[SIM_DAMAGES];
@@ -278,6 +280,7 @@ int sim_crash_one(const char *which, bool calls, FILE *out);
 /* Perhaps changes bits. True: an operator runs `verify --repair`. */
 bool sim_rot_event(struct sim_world *w);
 /* Is this VARVE_E_CORRUPT what it must be? */
+void sim_rot_begin(struct sim_process *p); /* of a call */
 bool sim_rot_explains(struct sim_process *p, const struct varve_error *err);
 /* Is what verify has found damaged? Notes it. */
 bool sim_rot_found(struct sim_world *w, const char *where);

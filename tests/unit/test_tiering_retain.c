@@ -563,6 +563,44 @@ static void either_limit_is_enough(void **state)
     support_tiering_deinit(&r);
 }
 
+/* Passes time while a root is on its way. */
+static int slow_root(void *ctx, enum cold_op op, const char *key, bool after)
+{
+    struct support_tiering *r = ctx;
+
+    if (op == COLD_OP_PUT && !after && strstr(key, "/root"))
+        support_clock_advance_ms(&r->e->clock, 90000);
+    return 0;
+}
+
+/* The grace was over before the root was there, and readers had none (349687 of the simulation). */
+static void grace_begins_when_the_root_is_there(void **state)
+{
+    struct support_env *e = *state;
+    struct support_tiering r;
+
+    support_tiering_init(&r, e);
+    r.policy.delete_delay_ms = 60000;
+    support_tiering_open_ok(&r);
+    for (int i = 0; i < 4; i++)
+        segment_add(&r, 1);
+    support_tiering_run_ok(&r, false, true);
+    r.faulty.fault = slow_root;
+    r.faulty.ctx = &r;
+    assert_int_equal(tiering_log_trim(r.t, 6, NULL), 0);
+    r.faulty.fault = NULL;
+    step_ok(&r);
+    assert_int_equal(support_tiering_objects(&r, NULL), 4);
+    support_clock_advance_ms(&e->clock, 59999);
+    step_ok(&r);
+    assert_int_equal(support_tiering_objects(&r, NULL), 4);
+    support_clock_advance_ms(&e->clock, 1);
+    step_ok(&r);
+    assert_int_equal(support_tiering_objects(&r, NULL), 2);
+    support_tiering_check(&r);
+    support_tiering_deinit(&r);
+}
+
 /* What was cut off went at once when its grace was the longest there is. */
 static void a_grace_without_end_deletes_nothing(void **state)
 {
@@ -666,6 +704,7 @@ int main(void)
         support_env_test(retention_by_bytes_is_exact_to_the_byte),
         support_env_test(retention_of_no_bytes_leaves_what_is_not_sealed),
         support_env_test(either_limit_is_enough),
+        support_env_test(grace_begins_when_the_root_is_there),
         support_env_test(a_grace_without_end_deletes_nothing),
         support_env_test(local_retention_without_end_is_never_due),
         support_env_test(local_retention_is_exact_too),
