@@ -71,34 +71,54 @@ int log_delete_local(struct varve_store *s, const char *name, struct varve_error
     return r;
 }
 
+struct tombstone {
+    struct base_id id;
+    int64_t delay_ms; /* the grace of what it deletes */
+    void *data;       /* the root as it lies in the bucket */
+    size_t size;
+};
+
 /* The bucket's tombstone, whoever has deleted the log: the store that did may be gone for good, and
- * what is deleted behind a tombstone is so for everybody. VARVE_E_NOT_FOUND: there is none.
- * `ret_delay_ms` may be NULL. */
-static int tombstone_read(struct varve_store *s, const char *name, struct base_id *ret_id,
-                          int64_t *ret_delay_ms, struct varve_error *err)
+ * what is deleted behind a tombstone is so for everybody. VARVE_E_NOT_FOUND: there is none. The
+ * caller frees ret->data, whatever is returned. */
+static int tombstone_read(struct varve_store *s, const char *name, struct tombstone *ret,
+                          struct varve_error *err)
 {
     struct tiering_policy policy = {0};
     struct log_config config;
     struct index_root root;
     struct cold_etag etag;
-    void *data = NULL;
-    size_t size;
-    int r = cold_manifest_read_root(s->meta, name, &data, &size, &etag, err);
 
+    *ret = (struct tombstone){0};
+    int r = cold_manifest_read_root(s->meta, name, &ret->data, &ret->size, &etag, err);
     if (r == 0)
-        r = index_root_decode(data, size, &root, err);
+        r = index_root_decode(ret->data, ret->size, &root, err);
     if (r == 0 && !root.tombstone)
         r = VARVE_E_NOT_FOUND;
     if (r == 0)
-        *ret_id = root.log_id;
-    if (r == 0 && ret_delay_ms)
         r = log_config_decode(&config, root.config, root.config_size, err);
-    if (r == 0 && ret_delay_ms) {
+    if (r == 0) {
         log_config_policy(&config, &policy);
-        *ret_delay_ms = policy.delete_delay_ms;
+        ret->id = root.log_id;
+        ret->delay_ms = policy.delete_delay_ms;
     }
-    free(data);
     return r;
+}
+
+/* Here too it says that the log is deleted before the first of its files goes: while the store is
+ * away nothing else would, and a log that lacks files is a damaged one. No room is no reason to
+ * keep them. */
+static int tombstone_keep(const struct base_io *io, const char *dir, const struct tombstone *t,
+                          struct varve_error *err)
+{
+    char *path;
+    int r = base_format(&path, err, "%s/root", dir);
+
+    if (r < 0)
+        return r;
+    r = base_file_replace(io, path, t->data, t->size, true, err);
+    free(path);
+    return r == VARVE_E_NO_SPACE ? 0 : r;
 }
 
 /* What is in the bucket behind a tombstone, and in the journal among the local files. *ret_any:
@@ -124,7 +144,7 @@ static int delete_rest_stored(struct varve_store *s, const char *name, const str
 /* The local files know the log only by their place: beside a new root they would be its records. */
 int log_delete_leftovers(struct varve_store *s, const char *name, struct varve_error *err)
 {
-    struct base_id id;
+    struct tombstone t = {0};
     char *dir = NULL;
     bool any = false, objects;
     int r = log_store_log_dir(s, name, &dir, err);
@@ -132,9 +152,11 @@ int log_delete_leftovers(struct varve_store *s, const char *name, struct varve_e
     if (r == 0)
         (void)s->env.io->list(s->env.io->ctx, dir, log_names_visit_any, &any);
     if (any) {
-        r = tombstone_read(s, name, &id, NULL, err);
+        r = tombstone_read(s, name, &t, err);
         if (r == 0)
-            r = delete_rest_stored(s, name, &id, 0, dir, &objects, err);
+            r = delete_rest_stored(s, name, &t.id, 0, dir, &objects, err);
+        if (r == 0)
+            r = tombstone_keep(s->env.io, dir, &t, err);
         if (r == 0)
             r = log_delete_local(s, name, err);
         if (r == 0)
@@ -144,6 +166,7 @@ int log_delete_leftovers(struct varve_store *s, const char *name, struct varve_e
         if (r == VARVE_E_NOT_FOUND)
             r = 0;
     }
+    free(t.data);
     free(dir);
     return r;
 }
@@ -152,34 +175,39 @@ int log_delete_leftovers(struct varve_store *s, const char *name, struct varve_e
 static int delete_rest_local(struct varve_store *s, const char *name, const struct base_id *id,
                              const char *dir, bool *any, struct varve_error *err)
 {
-    struct base_id now;
+    struct tombstone now;
+    bool here = false;
     int r;
 
     base_mutex_lock(&s->mutex);
-    r = tombstone_read(s, name, &now, NULL, err);
-    if (r == 0 && base_id_equal(&now, id)) {
-        (void)s->env.io->list(s->env.io->ctx, dir, log_names_visit_any, any);
-        r = log_delete_local(s, name, err);
+    r = tombstone_read(s, name, &now, err);
+    if (r == 0 && base_id_equal(&now.id, id)) {
+        (void)s->env.io->list(s->env.io->ctx, dir, log_names_visit_any, &here);
+        if (here)
+            r = tombstone_keep(s->env.io, dir, &now, err);
+        if (r == 0)
+            r = log_delete_local(s, name, err);
+        *any = *any || here;
     }
     base_mutex_unlock(&s->mutex);
+    free(now.data);
     return r;
 }
 
 int log_delete_rest(struct varve_store *s, const char *name, struct varve_error *err)
 {
     char *dir = NULL;
-    struct base_id id;
-    int64_t delay_ms;
+    struct tombstone t;
     bool any = false;
-    int r = tombstone_read(s, name, &id, &delay_ms, err);
+    int r = tombstone_read(s, name, &t, err);
 
-    if (r < 0)
-        return r;
-    r = log_store_log_dir(s, name, &dir, err);
     if (r == 0)
-        r = delete_rest_stored(s, name, &id, delay_ms, dir, &any, err);
+        r = log_store_log_dir(s, name, &dir, err);
     if (r == 0)
-        r = delete_rest_local(s, name, &id, dir, &any, err);
+        r = delete_rest_stored(s, name, &t.id, t.delay_ms, dir, &any, err);
+    if (r == 0)
+        r = delete_rest_local(s, name, &t.id, dir, &any, err);
+    free(t.data);
     free(dir);
     return r == 0 && !any ? VARVE_E_NOT_FOUND : r;
 }

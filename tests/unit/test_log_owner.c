@@ -321,6 +321,53 @@ static void a_deletion_that_stops_among_its_files_leaves_none_to_a_later_log(voi
     varve_store_close(a);
 }
 
+/* Another store had deleted the log. Deleting what was here of it stopped among its files, and
+ * while the bucket was away the log passed for a damaged one (481736 of the simulation). */
+static void a_log_whose_files_are_being_deleted_is_not_called_damaged(void **state)
+{
+    struct support_env *e = *state;
+    struct varve_store *a = support_store_open(e, NULL), *b = second_open(e, true);
+    char *cold = strdup(support_store_path(e, "cold"));
+    char *away = strdup(support_store_path(e, "cold-away"));
+    struct varve_error err = {0};
+    bool hit = true;
+
+    for (unsigned nth = 1; hit; nth++) {
+        struct varve_log *log;
+        char name[16];
+
+        assert_true(nth < AGAIN_CRASHES_MAX);
+        snprintf(name, sizeof(name), "x%u", nth);
+        log = support_log_open(a, name, SUPPORT_LOG_UNTIERED);
+        support_log_append(log, 10, 5);
+        support_log_tier(log, true, false);
+        support_log_append(log, 10, 5);
+        varve_log_close(log);
+        varve_log_close(support_log_open(b, name, NULL));
+        support_succeeds(varve_log_delete(b, name, &err), &err);
+        support_io_fail(e->io, &(struct support_io_fault){.call = SUPPORT_IO_UNLINK,
+                                                          .path = "store/logs",
+                                                          .nth = nth,
+                                                          .sys_errno = EIO,
+                                                          .keep = true});
+        (void)varve_log_create(a, name, NULL, 0, NULL);
+        hit = support_io_failed(e->io) > 0;
+        support_io_fail(e->io, NULL);
+        assert_int_equal(rename(cold, away), 0);
+        if (hit)
+            support_fails(varve_log_open(a, name, NULL, &log, &err), &err, VARVE_E_STORE, "root");
+        assert_int_equal(rename(away, cold), 0);
+        log = support_log_open(a, name, SUPPORT_LOG_UNTIERED);
+        support_log_append(log, 10, 5);
+        assert_int_equal(support_log_read(log, 0), 50);
+        varve_log_close(log);
+    }
+    varve_store_close(b);
+    varve_store_close(a);
+    free(cold);
+    free(away);
+}
+
 /* The new root replaced the old one at once, and what lay beside it became the new log's. */
 static void a_log_made_where_the_bucket_has_lost_it_takes_nothing_up(void **state)
 {
@@ -601,6 +648,7 @@ int main(void)
         support_env_test(a_take_over_of_a_log_made_again_that_stops_anywhere_is_gone_on_with),
         support_env_test(a_refusal_of_a_log_made_again_that_stops_anywhere_is_gone_on_with),
         support_env_test(a_deletion_that_stops_among_its_files_leaves_none_to_a_later_log),
+        support_env_test(a_log_whose_files_are_being_deleted_is_not_called_damaged),
         support_env_test(a_log_made_where_the_bucket_has_lost_it_takes_nothing_up),
         support_env_test(settings_of_a_store_can_be_changed),
         support_env_test(wrong_settings_make_no_store),
