@@ -451,6 +451,14 @@ int tiering_root_change(struct tiering_log *t,
  * one go on. What only that one said had not been confirmed to anybody, and its segments are still
  * here (I3): they are uploaded again.
  */
+int tiering_log_settle(struct tiering_log *t, struct varve_error *err)
+{
+    base_mutex_lock(&t->root_lock);
+    int rc = tiering_root_confirm(t, err);
+    base_mutex_unlock(&t->root_lock);
+    return rc;
+}
+
 int tiering_log_restore_root(struct tiering_log *t, const struct cold_etag *etag,
                              struct varve_error *err)
 {

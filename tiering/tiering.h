@@ -201,6 +201,10 @@ int tiering_log_run(struct tiering_log *t, struct tiering_run *run, struct varve
  */
 int tiering_log_replace(struct tiering_log *t, int64_t base_offset, struct varve_error *err);
 
+/* What has become of a root write whose outcome nobody knew, as the next step would find: one GET,
+ * or nothing. */
+int tiering_log_settle(struct tiering_log *t, struct varve_error *err);
+
 /* Puts what the local root says in the place of the bucket's, which is damaged and has this ETag,
  * or is missing (NULL). VARVE_E_PRECONDITION: another was stored meanwhile. */
 int tiering_log_restore_root(struct tiering_log *t, const struct cold_etag *etag,
