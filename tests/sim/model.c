@@ -395,7 +395,7 @@ static bool owner_remembers(const struct sim_world *w, int64_t ns)
         const struct sim_process *p = &w->processes[i];
 
         if (p->writes && p->log && p->machine && p->machine->has_id &&
-            base_id_equal(&p->machine->store_id, &w->owner) && p->opened_ns <= ns)
+            base_id_equal(&p->machine->store_id, &w->owner) && p->opened_ns < ns)
             return true;
     }
     return false;
