@@ -547,9 +547,12 @@ void sim_rot_settle(struct sim_world *w)
         const struct sim_machine *m = &w->machines[d->machine];
         bool owner = m->has_id && base_id_equal(&m->store_id, &w->owner);
 
+        /* A take-over that has not been opened since leaves a tail that only this machine has. */
+        bool only =
+            !owner || d->end > w->committed.end || (m->displaced && d->end > m->displaced_at);
+
         d->found = false;
-        if (d->kind == SIM_CHECKPOINT ||
-            (d->kind == SIM_SEGMENT && (!owner || d->end > w->committed.end)))
+        if (d->kind == SIM_CHECKPOINT || (d->kind == SIM_SEGMENT && only))
             turn(w, d, false);
     }
 }
