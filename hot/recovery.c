@@ -10,7 +10,8 @@
  * that is above the vouched point, and above the visible end too while the machine has not been
  * restarted since (the page cache of a killed process survives). A break below is damage and is
  * reported, never cut. When neither source is readable, only a break with no valid batch behind it
- * counts as a torn tail.
+ * counts as a torn tail. So it is when the checkpoint is damaged, whatever `published` says: that
+ * is the older of the two, and what the checkpoint vouched for may lie above it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,6 +29,7 @@ struct recovery {
     struct hot_recovery *report;
     struct hot_checkpoint checkpoint;
     bool checkpoint_known;
+    bool checkpoint_damaged;
     bool border_known;
     struct hot_point vouched; /* good and durable up to here */
     struct hot_point border;  /* a break below is damage */
@@ -133,6 +135,7 @@ static int recovery_sources(struct recovery *r, const struct hot_publication *ol
         r->vouched = r->border = r->checkpoint.point;
     } else if (rc == VARVE_E_CORRUPT) {
         base_log(&set->env->logger, BASE_LOG_WARNING, "%s; ignored", why.msg);
+        r->checkpoint_damaged = true;
     } else if (rc != VARVE_E_NOT_FOUND) {
         if (err)
             *err = why;
@@ -214,6 +217,34 @@ static int recovery_drop(struct recovery *r, size_t first, struct varve_error *e
     return base_dir_sync(set->io, set->dir, err);
 }
 
+/* The leader epoch of a segment's first batch, -1 when it has none that is whole. */
+static int64_t recovery_epoch(struct hot_set *set, struct hot_segment *segment)
+{
+    struct hot_scan scan;
+    struct record_batch batch;
+    const void *data;
+    int64_t epoch = -1;
+    segment->refs++;
+    if (hot_segment_open(segment, NULL) == 0 && hot_scan_init(&scan, set->io, NULL) == 0) {
+        hot_scan_start(&scan, segment->fd, segment->path, 0, segment->base_offset,
+                       segment->visible.size);
+        if (hot_scan_next(&scan, &data, &batch, NULL) == 0)
+            epoch = batch.leader_epoch;
+        hot_scan_deinit(&scan);
+    }
+    hot_segment_unref(segment);
+    return epoch;
+}
+
+/* Is there a valid batch in any of the segments from `first` on? */
+static bool recovery_holds(struct hot_set *set, size_t first)
+{
+    bool holds = false;
+    for (size_t i = first; !holds && i < set->count; i++)
+        holds = recovery_epoch(set, set->segments[i]) >= 0;
+    return holds;
+}
+
 /*
  * The tail breaks at `pos` of segment `i` because of `why`: cuts it there and drops the segments
  * behind, or says that it is damage.
@@ -225,11 +256,17 @@ static int recovery_cut(struct recovery *r, size_t i, uint64_t pos, uint64_t siz
     struct hot_segment *segment = set->segments[i];
     struct hot_point at = {.base_offset = segment->base_offset, .size = pos};
     bool damage = r->border_known ? point_below(&at, &r->border) : i + 1 < set->count;
-    if (!r->border_known && !damage) {
+    if (!damage && (!r->border_known || r->checkpoint_damaged)) {
         int rc = recovery_search(set, segment, pos, size, offset, &damage, err);
         if (rc < 0)
             return rc;
+        damage = damage || recovery_holds(set, i + 1);
     }
+    if (damage && r->checkpoint_damaged && !(r->border_known && point_below(&at, &r->border)))
+        return base_fail(err, VARVE_E_CORRUPT,
+                         "%s; whole batches follow, and %s, which would say whether they were "
+                         "synced, is damaged too: remove it, and the log is cut here",
+                         why->msg, set->checkpoint_path);
     if (damage)
         return base_fail(err, VARVE_E_CORRUPT, "%s", why->msg);
 
@@ -256,25 +293,6 @@ static int recovery_cut(struct recovery *r, size_t i, uint64_t pos, uint64_t siz
     }
     r->report->truncated_at = offset;
     return 0;
-}
-
-/* The leader epoch of a segment's first batch, -1 when it has none that is whole. */
-static int64_t recovery_epoch(struct hot_set *set, struct hot_segment *segment)
-{
-    struct hot_scan scan;
-    struct record_batch batch;
-    const void *data;
-    int64_t epoch = -1;
-    segment->refs++;
-    if (hot_segment_open(segment, NULL) == 0 && hot_scan_init(&scan, set->io, NULL) == 0) {
-        hot_scan_start(&scan, segment->fd, segment->path, 0, segment->base_offset,
-                       segment->visible.size);
-        if (hot_scan_next(&scan, &data, &batch, NULL) == 0)
-            epoch = batch.leader_epoch;
-        hot_scan_deinit(&scan);
-    }
-    hot_segment_unref(segment);
-    return epoch;
 }
 
 /*
@@ -571,8 +589,8 @@ static int recovery_front(struct recovery *r, struct varve_error *err)
     if (set->count == 0 || set->segments[0]->base_offset <= start ||
         set->segments[0]->base_offset <= r->floor)
         return 0;
-    for (size_t i = 0; !r->border_known && !damage && i < set->count; i++)
-        damage = recovery_epoch(set, set->segments[i]) >= 0;
+    if (!damage && (!r->border_known || r->checkpoint_damaged))
+        damage = recovery_holds(set, 0);
     if (damage)
         return 0; /* who knows both tiers says that offsets are missing */
     base_log(&set->env->logger, BASE_LOG_WARNING,

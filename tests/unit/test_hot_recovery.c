@@ -237,6 +237,51 @@ static void without_any_proof_only_a_last_broken_batch_is_a_torn_tail(void **sta
     }
 }
 
+/* `published` vouched for less than the checkpoint had, and what lay between went as a torn tail
+ * with one flipped bit (640235 of the simulation). */
+static void damage_is_no_torn_tail_where_the_checkpoint_is_damaged(void **state)
+{
+    struct support_env *e = *state;
+    struct hot_set_options options = support_hot_options();
+    const char *checkpoint = support_tmpdir_path(e->dir, "log/checkpoint");
+    struct hot_recovery recovery;
+    struct hot_set *set = NULL;
+    struct varve_error err;
+    int64_t ends[3];
+    for (int which = 0; which < 4; which++) {
+        bool next = which == 3; /* what follows lies in the next segment */
+        clear(e);
+        crashed(e, options, 0, ends);
+        if (next) {
+            clear(e);
+            set = support_hot_open(e, &options, NULL);
+            for (int i = 0; i < 3; i++)
+                assert_int_equal(support_hot_append(set, 2, 20, &err), 0);
+            assert_int_equal(hot_set_seal(set, &err), 0);
+            assert_int_equal(support_hot_append(set, 2, 20, &err), 0);
+            hot_set_abandon(set);
+        }
+        forget_boot(e);
+        support_file_flip(checkpoint, 20, 0x10);
+        support_file_flip(support_hot_path(e, 0, "log"),
+                          (which == 0 ? 0 : ends[which == 1 ? 0 : 1]) + 30, 1);
+        if (which == 2) { /* nothing follows */
+            set = support_hot_open(e, &options, &recovery);
+            assert_int_equal(recovery.truncated_at, 4);
+            hot_set_close(set);
+            continue;
+        }
+        assert_int_equal(open_again(e, &options, &set, NULL, &err), VARVE_E_CORRUPT);
+        assert_non_null(strstr(err.msg, "00000000000000000000.log"));
+        assert_int_equal(support_file_size(support_hot_path(e, 0, "log")), ends[2]);
+        assert_non_null(strstr(err.msg, checkpoint));
+        assert_int_equal(unlink(checkpoint), 0);
+        set = support_hot_open(e, &options, &recovery);
+        assert_int_equal(recovery.truncated_at, next ? 4 : which * 2);
+        hot_set_close(set);
+    }
+}
+
 static void a_tail_over_several_segments_is_cut_at_its_first_break(void **state)
 {
     struct support_env *e = *state;
@@ -747,6 +792,7 @@ int main(void)
         TEST(a_bit_flipped_in_the_tail_cuts_it_and_below_is_damage),
         TEST(synced_batches_are_never_cut),
         TEST(without_any_proof_only_a_last_broken_batch_is_a_torn_tail),
+        TEST(damage_is_no_torn_tail_where_the_checkpoint_is_damaged),
         TEST(a_tail_over_several_segments_is_cut_at_its_first_break),
         TEST(a_hole_between_segments_is_damage),
         TEST(a_hole_that_the_cold_tier_fills_is_no_torn_tail),
