@@ -587,12 +587,10 @@ int varve_log_find_time(struct varve_log *log, int64_t timestamp, int64_t *ret_o
             /* A local copy that is damaged, or gone before its writer could say so, is passed over
              * where the cold tier holds the same offsets. */
             struct varve_error second = {0};
-            int again = find_time_once(log, timestamp, cold_end, &offset, &found, &second);
-            if (again != VARVE_E_CORRUPT) { /* a store that cannot be asked makes no damage (I8) */
-                rc = again;
-                if (again < 0 && err)
-                    *err = second;
-            }
+            /* A store that cannot be asked makes no damage (I8), and damage is where it is. */
+            rc = find_time_once(log, timestamp, cold_end, &offset, &found, &second);
+            if (rc < 0 && err)
+                *err = second;
         }
         log_range(log, &floor_after, &end);
         /* The floor may rise between the two looks (eviction): records moved from the one tier to

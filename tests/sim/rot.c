@@ -547,9 +547,10 @@ void sim_rot_settle(struct sim_world *w)
         const struct sim_machine *m = &w->machines[d->machine];
         bool owner = m->has_id && base_id_equal(&m->store_id, &w->owner);
 
-        /* A take-over that has not been opened since leaves a tail that only this machine has. */
+        /* A take-over that has not been opened since leaves a tail that only this machine has, and
+         * nobody knows where a damaged last file ends. */
         bool only =
-            !owner || d->end > w->committed.end || (m->displaced && d->end > m->displaced_at);
+            !owner || d->end > w->committed.end || (m->displaced && d->end >= m->displaced_at);
 
         d->found = false;
         if (d->kind == SIM_CHECKPOINT || (d->kind == SIM_SEGMENT && only))

@@ -645,6 +645,34 @@ static void a_damaged_local_copy_is_passed_over(void **state)
     varve_store_close(store);
 }
 
+/* A search by time named the copy that it had passed over, and not what it then met. */
+static void damage_behind_a_copy_that_is_passed_over_is_named(void **state)
+{
+    struct support_env *e = *state;
+    struct varve_store *store = support_store_open(e, NULL);
+    struct varve_log *log = support_log_open(store, "a", CONFIG);
+    struct varve_error err;
+    int64_t offset = -7;
+    char path[64];
+
+    support_log_append(log, 200, 5);
+    support_log_tier(log, true, false); /* in both tiers */
+    support_log_append(log, 100, 5);
+    varve_log_close(log);
+    support_file_flip(support_store_path(e, "logs/a/@/00000000000000000000.log"), 100, 0x10);
+    assert_int_equal(unlink(support_store_path(e, "logs/a/@/00000000000000000000.index")), 0);
+    log = support_log_open(store, "a", NULL);
+    snprintf(path, sizeof(path), "logs/a/@/%020d.log", 1000);
+    support_file_flip(support_store_path(e, path), 100, 0x10);
+    support_succeeds(varve_log_find_time(log, SUPPORT_LOG_TIME + 3, &offset, NULL, &err), &err);
+    assert_int_equal(offset, 3);
+    support_fails(varve_log_find_time(log, SUPPORT_LOG_TIME + 1001, &offset, NULL, &err), &err,
+                  VARVE_E_CORRUPT, "00000000000000001000.log");
+    assert_int_equal(offset, 3);
+    varve_log_close(log);
+    varve_store_close(store);
+}
+
 /* Its index had to be made again, could not be, and that was where reading ended. */
 static void a_damaged_local_copy_whose_index_is_gone_is_passed_over(void **state)
 {
@@ -793,6 +821,7 @@ int main(void)
         support_env_test(a_missing_object_is_no_damage_while_the_root_cannot_be_read),
         support_env_test(a_damaged_local_copy_is_passed_over),
         support_env_test(a_damaged_local_copy_whose_index_is_gone_is_passed_over),
+        support_env_test(damage_behind_a_copy_that_is_passed_over_is_named),
         support_env_test(a_damaged_local_copy_is_no_damage_while_the_cold_one_cannot_be_read),
         support_env_test(a_damaged_local_copy_is_no_damage_while_the_page_cannot_be_read),
         support_env_test(a_failure_leaves_the_reader_where_it_stood),
