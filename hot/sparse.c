@@ -59,9 +59,7 @@ int hot_sparse_create_locked(struct hot_segment *segment, struct varve_error *er
     return 0;
 }
 
-/* What another version of varve has written is of no use here, and is made again as what is
- * damaged.
- */
+/* An index of another version is of no use here: made again, as a damaged one is. */
 int hot_sparse_parse(const struct hot_segment *segment, const void *data, size_t size,
                      struct index_sparse *ret, struct varve_error *err)
 {

@@ -154,9 +154,9 @@ int log_delete_leftovers(struct varve_store *s, const char *name, struct varve_e
     if (any) {
         r = tombstone_read(s, name, &t, err);
         if (r == 0)
-            r = delete_rest_stored(s, name, &t.id, 0, dir, &objects, err);
-        if (r == 0)
             r = tombstone_keep(s->env.io, dir, &t, err);
+        if (r == 0)
+            r = delete_rest_stored(s, name, &t.id, 0, dir, &objects, err);
         if (r == 0)
             r = log_delete_local(s, name, err);
         if (r == 0)
