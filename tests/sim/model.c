@@ -385,17 +385,20 @@ static void start_moved(struct sim_world *w, const struct index_root *root)
     w->starts[w->start_count].offset = root->start_offset;
     w->starts[w->start_count].ms = sim_world_ms(w);
     w->starts[w->start_count].ns = w->now_ns;
+    w->starts[w->start_count].by = root->owner;
     w->starts[w->start_count++].decided_ms = decided;
 }
 
-/* Has the owner had the log open since then? */
-static bool owner_remembers(const struct sim_world *w, int64_t ns)
+/* Has the owner moved that start itself, and had the log open since? */
+static bool owner_remembers(const struct sim_world *w, unsigned start)
 {
+    if (!base_id_equal(&w->starts[start].by, &w->owner))
+        return false;
     for (unsigned i = 0; i < SIM_PROCESSES; i++) {
         const struct sim_process *p = &w->processes[i];
 
         if (p->writes && p->log && p->machine && p->machine->has_id &&
-            base_id_equal(&p->machine->store_id, &w->owner) && p->opened_ns < ns)
+            base_id_equal(&p->machine->store_id, &w->owner) && p->opened_ns < w->starts[start].ns)
             return true;
     }
     return false;
@@ -490,8 +493,7 @@ void sim_model_removing(void *ctx, const char *key)
                          s < w->start_count;
          s++)
         if (w->starts[s].offset >= end) {
-            int64_t since =
-                owner_remembers(w, w->starts[s].ns) ? w->starts[s].ms : w->starts[s].decided_ms;
+            int64_t since = owner_remembers(w, s) ? w->starts[s].ms : w->starts[s].decided_ms;
             if (sim_world_ms(w) - since < w->setup.delete_delay_ms)
                 sim_fail(w, "I5: %s is deleted %" PRId64 " ms after it was cut off", key,
                          sim_world_ms(w) - since);

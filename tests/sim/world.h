@@ -181,6 +181,7 @@ struct sim_world {
     struct {
         int64_t offset, ms, ns;
         int64_t decided_ms; /* as the root says: all that another process knows */
+        struct base_id by;  /* the owner then */
     } starts[256];          /* when the log start moved */
     unsigned start_count;
 
