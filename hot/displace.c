@@ -67,15 +67,7 @@ static int displace_reload(struct hot_set *set, int64_t start_offset,
                            const struct hot_publication *old, struct varve_error *err)
 {
     struct hot_recovery report;
-    base_mutex_lock(&set->lock);
-    for (size_t i = 0; i < set->count; i++) {
-        set->segments[i]->listed = false;
-        hot_segment_unref_locked(set->segments[i]);
-    }
-    set->count = 0;
-    set->active = NULL;
-    set->dirty_ms = -1;
-    hot_set_unlock(set);
+    hot_set_drop_segments(set);
     set->options.start_offset = start_offset;
     set->cut_due = false;
     int rc = hot_recovery_run(set, old, &report, err);

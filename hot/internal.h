@@ -303,6 +303,8 @@ int hot_follow_doubt(struct hot_set *set, uint64_t lives, struct varve_error *er
 int hot_set_new(const struct base_env *env, const char *dir, const struct hot_set_options *options,
                 struct hot_set **ret, struct varve_error *err);
 int hot_set_list_locked(struct hot_set *set, struct hot_segment *segment, struct varve_error *err);
+/* Forgets the segments, whose files stay. */
+void hot_set_drop_segments(struct hot_set *set);
 void hot_set_recount_locked(struct hot_set *set);
 struct hot_segment *hot_set_active_locked(struct hot_set *set);
 

@@ -236,6 +236,12 @@ static int64_t recovery_epoch(struct hot_set *set, struct hot_segment *segment)
     return epoch;
 }
 
+/* May more have been vouched for than the border says? */
+static bool recovery_unsure(const struct recovery *r)
+{
+    return !r->border_known || r->checkpoint_damaged;
+}
+
 /* Is there a valid batch in any of the segments from `first` on? */
 static bool recovery_holds(struct hot_set *set, size_t first)
 {
@@ -255,14 +261,15 @@ static int recovery_cut(struct recovery *r, size_t i, uint64_t pos, uint64_t siz
     struct hot_set *set = r->set;
     struct hot_segment *segment = set->segments[i];
     struct hot_point at = {.base_offset = segment->base_offset, .size = pos};
-    bool damage = r->border_known ? point_below(&at, &r->border) : i + 1 < set->count;
-    if (!damage && (!r->border_known || r->checkpoint_damaged)) {
+    bool below = r->border_known && point_below(&at, &r->border);
+    bool damage = below || (!r->border_known && i + 1 < set->count);
+    if (!damage && recovery_unsure(r)) {
         int rc = recovery_search(set, segment, pos, size, offset, &damage, err);
         if (rc < 0)
             return rc;
         damage = damage || recovery_holds(set, i + 1);
     }
-    if (damage && r->checkpoint_damaged && !(r->border_known && point_below(&at, &r->border)))
+    if (damage && !below && r->checkpoint_damaged)
         return base_fail(err, VARVE_E_CORRUPT,
                          "%s; whole batches follow, and %s, which would say whether they were "
                          "synced, is damaged too: remove it, and the log is cut here",
@@ -430,9 +437,8 @@ static int recovery_batches(struct recovery *r, struct hot_segment *segment, str
     for (;;) {
         uint64_t pos;
         int64_t offset;
-        int rc = 0;
         base_mutex_lock(&segment->lock);
-        rc = recovery_index(r, segment, known, &pos, &offset, ret_dirty, err);
+        int rc = recovery_index(r, segment, known, &pos, &offset, ret_dirty, err);
         base_mutex_unlock(&segment->lock);
         if (rc < 0)
             return rc;
@@ -589,7 +595,7 @@ static int recovery_front(struct recovery *r, struct varve_error *err)
     if (set->count == 0 || set->segments[0]->base_offset <= start ||
         set->segments[0]->base_offset <= r->floor)
         return 0;
-    if (!damage && (!r->border_known || r->checkpoint_damaged))
+    if (!damage && recovery_unsure(r))
         damage = recovery_holds(set, 0);
     if (damage)
         return 0; /* who knows both tiers says that offsets are missing */

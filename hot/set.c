@@ -105,7 +105,7 @@ int hot_set_new(const struct base_env *env, const char *dir, const struct hot_se
     return 0;
 }
 
-static void set_drop_segments(struct hot_set *set)
+void hot_set_drop_segments(struct hot_set *set)
 {
     base_mutex_lock(&set->lock);
     for (size_t i = 0; i < set->count; i++) {
@@ -114,6 +114,7 @@ static void set_drop_segments(struct hot_set *set)
     }
     set->count = 0;
     set->active = NULL;
+    set->dirty_ms = -1;
     hot_set_unlock(set);
 }
 
@@ -121,7 +122,7 @@ struct hot_set *hot_set_abandon(struct hot_set *set)
 {
     if (!set)
         return NULL;
-    set_drop_segments(set);
+    hot_set_drop_segments(set);
     hot_publish_close(set);
     base_cond_deinit(&set->visible);
     base_cond_deinit(&set->commit[0]);
