@@ -13,11 +13,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/hash.h"
 #include "hot/internal.h"
 #include "hot/reader.h"
 #include "record/builder.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/sums.h"
 #include "tests/sim/disk.h"
 
 #define DIR SIM_DISK_TOP "/log"
@@ -320,39 +320,21 @@ static void edit(struct machine *m, struct input *in)
 static void right_batches(struct file *f)
 {
     for (int64_t pos = 0; f->size - pos >= RECORD_BATCH_HEADER_SIZE;) {
-        uint8_t *batch = f->data + pos;
-        size_t size = record_batch_size(batch);
-        uint8_t be[4];
+        size_t size = record_batch_size(f->data + pos);
 
         if (size < RECORD_BATCH_HEADER_SIZE || size > (size_t)(f->size - pos))
             return;
-        uint32_t crc = base_crc32c(0, batch + 21, size - 21);
-        for (int i = 0; i < 4; i++)
-            be[i] = (uint8_t)(crc >> (24 - 8 * i));
-        memcpy(batch + 17, be, sizeof(be));
+        fuzz_sum_batch(f->data + pos, size);
         pos += (int64_t)size;
     }
-}
-
-static void right_index(struct file *f)
-{
-    if (f->size < INDEX_SPARSE_HEADER_SIZE)
-        return;
-    base_put_le32(f->data + 28, base_crc32c(0, f->data, 28));
-    uint32_t seed = base_crc32c(0, f->data + 16, 8);
-    for (int64_t at = INDEX_SPARSE_HEADER_SIZE; at + INDEX_SPARSE_ENTRY_SIZE <= f->size;
-         at += INDEX_SPARSE_ENTRY_SIZE)
-        base_put_le32(f->data + at + 28, base_crc32c(seed, f->data + at, 28));
 }
 
 static void right_hints(struct file *f)
 {
     if (ends_in(f->path, "/checkpoint") && f->size >= HOT_CHECKPOINT_SIZE)
-        base_put_le32(f->data + 60, base_crc32c(0, f->data, 60));
-    if (ends_in(f->path, "/published") && f->size >= HOT_PUBLISHED_SIZE) {
-        base_put_le32(f->data + 24, base_crc32c(0, f->data, 24));
-        base_put_le64(f->data + 224, base_crc32c(0, f->data + 136, 88));
-    }
+        fuzz_sum_checkpoint(f->data);
+    if (ends_in(f->path, "/published") && f->size >= HOT_PUBLISHED_SIZE)
+        fuzz_sum_published(f->data);
 }
 
 static void spoil(struct machine *m, struct input *in, unsigned flags)
@@ -367,8 +349,9 @@ static void spoil(struct machine *m, struct input *in, unsigned flags)
 
         if ((flags & RIGHT_CRCS) && ends_in(f->path, ".log"))
             right_batches(f);
-        if ((flags & RIGHT_INDEX) && ends_in(f->path, ".index"))
-            right_index(f);
+        if ((flags & RIGHT_INDEX) && ends_in(f->path, ".index") &&
+            f->size >= INDEX_SPARSE_HEADER_SIZE)
+            fuzz_sum_sparse(f->data, (size_t)f->size);
         if (flags & RIGHT_HINTS)
             right_hints(f);
     }

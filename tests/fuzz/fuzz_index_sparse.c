@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "base/hash.h"
 #include "index/sparse.h"
+#include "tests/fuzz/sums.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -56,11 +56,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t *copy = malloc(size);
     require(copy != NULL);
     memcpy(copy, data, size);
-    base_put_le32(copy + 28, base_crc32c(0, copy, 28));
-    uint32_t seed = base_crc32c(0, copy + 16, 8);
-    for (size_t at = INDEX_SPARSE_HEADER_SIZE; at + INDEX_SPARSE_ENTRY_SIZE <= size;
-         at += INDEX_SPARSE_ENTRY_SIZE)
-        base_put_le32(copy + at + 28, base_crc32c(seed, copy + at, 28));
+    fuzz_sum_sparse(copy, size);
     use(copy, size);
     free(copy);
     return 0;

@@ -54,6 +54,16 @@ static void clear(struct support_env *e)
     base_tree_remove(&base_io_posix, support_tmpdir_path(e->dir, "log"), NULL);
 }
 
+/* The segment that holds `offset`, and its index. */
+static void is_sound(struct hot_set *set, int64_t offset)
+{
+    struct hot_segment *segment;
+    struct varve_error err;
+    assert_int_equal(hot_segment_find(set, offset, false, &segment, &err), 0);
+    assert_int_equal(hot_segment_verify(segment, &err), 0);
+    hot_segment_unref(segment);
+}
+
 static void a_tail_torn_at_any_byte_is_cut_at_the_last_whole_batch(void **state)
 {
     struct support_env *e = *state;
@@ -562,10 +572,7 @@ static void a_damaged_or_missing_index_is_rebuilt(void **state)
         set = support_hot_open(e, &options, &recovery);
         for (int64_t from = 0; from < range.end; from += 50)
             assert_int_equal(support_hot_read(set, from), range.end);
-        struct hot_segment *segment;
-        assert_int_equal(hot_segment_find(set, 0, false, &segment, &err), 0);
-        assert_int_equal(hot_segment_verify(segment, &err), 0);
-        hot_segment_unref(segment);
+        is_sound(set, 0);
         hot_set_close(set);
         support_file_write(index, good, size);
     }
@@ -657,10 +664,7 @@ static void an_index_of_a_newer_version_is_rebuilt(void **state)
         options.read_only = false;
         set = support_hot_open(e, &options, &recovery);
         assert_int_equal(support_hot_read(set, base + 5), 40);
-        struct hot_segment *segment;
-        assert_int_equal(hot_segment_find(set, base, false, &segment, &err), 0);
-        assert_int_equal(hot_segment_verify(segment, &err), 0);
-        hot_segment_unref(segment);
+        is_sound(set, base);
         hot_set_close(set);
         set = support_hot_open(e, &options, &recovery);
         assert_int_equal(recovery.indexes_rebuilt, 0);
@@ -722,10 +726,7 @@ static void an_index_ahead_of_a_cut_tail_is_shortened(void **state)
     for (int64_t from = 0; from < range.end + 200; from += 7)
         assert_int_equal(support_hot_read(set, from), range.end + 200);
     assert_int_equal(hot_set_seal(set, &err), 0);
-    struct hot_segment *segment;
-    assert_int_equal(hot_segment_find(set, 0, false, &segment, &err), 0);
-    assert_int_equal(hot_segment_verify(segment, &err), 0);
-    hot_segment_unref(segment);
+    is_sound(set, 0);
     hot_set_close(set);
 }
 

@@ -285,6 +285,26 @@ static void a_refusal_of_a_log_made_again_that_stops_anywhere_is_gone_on_with(vo
     opens_stopped(*state, false);
 }
 
+/* Ten batches in both tiers, and some here alone. */
+static void half_tiered(struct varve_store *store, const char *name, int here)
+{
+    struct varve_log *log = support_log_open(store, name, SUPPORT_LOG_UNTIERED);
+
+    support_log_append(log, 10, 5);
+    support_log_tier(log, true, false);
+    support_log_append(log, here, 5);
+    varve_log_close(log);
+}
+
+/* From the Nth on no file below `path` can be removed. */
+static void unlinks_stop(struct support_env *e, const char *path, unsigned nth)
+{
+    support_io_fail(
+        e->io,
+        &(struct support_io_fault){
+            .call = SUPPORT_IO_UNLINK, .path = path, .nth = nth, .sys_errno = EIO, .keep = true});
+}
+
 /* The root had gone, some segments had not: the next log of that name took them up. */
 static void a_deletion_that_stops_among_its_files_leaves_none_to_a_later_log(void **state)
 {
@@ -298,16 +318,8 @@ static void a_deletion_that_stops_among_its_files_leaves_none_to_a_later_log(voi
 
         assert_true(nth < AGAIN_CRASHES_MAX);
         snprintf(name, sizeof(name), "x%u", nth);
-        log = support_log_open(b, name, SUPPORT_LOG_UNTIERED);
-        support_log_append(log, 10, 5);
-        support_log_tier(log, true, false);
-        support_log_append(log, 5, 5);
-        varve_log_close(log);
-        support_io_fail(e->io, &(struct support_io_fault){.call = SUPPORT_IO_UNLINK,
-                                                          .path = "second/logs",
-                                                          .nth = nth,
-                                                          .sys_errno = EIO,
-                                                          .keep = true});
+        half_tiered(b, name, 5);
+        unlinks_stop(e, "second/logs", nth);
         (void)varve_log_delete(b, name, NULL);
         hit = support_io_failed(e->io) > 0;
         support_io_fail(e->io, NULL);
@@ -321,8 +333,9 @@ static void a_deletion_that_stops_among_its_files_leaves_none_to_a_later_log(voi
     varve_store_close(a);
 }
 
-/* Another store had deleted the log. Deleting what was here of it stopped among its files, and
- * while the bucket was away the log passed for a damaged one (481736 of the simulation). */
+/* Another store had deleted the log. Making it again, which deletes first what was here of it,
+ * stopped among its files; while the bucket was away the log passed for a damaged one then, or for
+ * one that is there (481736 of the simulation). */
 static void a_log_whose_files_are_being_deleted_is_not_called_damaged(void **state)
 {
     struct support_env *e = *state;
@@ -338,18 +351,10 @@ static void a_log_whose_files_are_being_deleted_is_not_called_damaged(void **sta
 
         assert_true(nth < AGAIN_CRASHES_MAX);
         snprintf(name, sizeof(name), "x%u", nth);
-        log = support_log_open(a, name, SUPPORT_LOG_UNTIERED);
-        support_log_append(log, 10, 5);
-        support_log_tier(log, true, false);
-        support_log_append(log, 10, 5);
-        varve_log_close(log);
+        half_tiered(a, name, 10);
         varve_log_close(support_log_open(b, name, NULL));
         support_succeeds(varve_log_delete(b, name, &err), &err);
-        support_io_fail(e->io, &(struct support_io_fault){.call = SUPPORT_IO_UNLINK,
-                                                          .path = "store/logs",
-                                                          .nth = nth,
-                                                          .sys_errno = EIO,
-                                                          .keep = true});
+        unlinks_stop(e, "store/logs", nth);
         (void)varve_log_create(a, name, NULL, 0, NULL);
         hit = support_io_failed(e->io) > 0;
         support_io_fail(e->io, NULL);
