@@ -19,6 +19,7 @@
 #include "base/thread.h"
 #include "cold/faulty_script.h"
 #include "cold/faulty_stale.h"
+#include "cold/inspect.h"
 #include "cold/url.h"
 
 #define SCHEME "faulty+"
@@ -520,7 +521,7 @@ static int faulty_inspect(void *self, struct cold_inspection *ret, struct varve_
 {
     struct faulty *f = self;
 
-    return cold_store_inspect(f->under, ret, err);
+    return cold_inspect_driver(f->under, ret, err);
 }
 
 static const struct cold_store_ops faulty_ops = {
@@ -613,43 +614,36 @@ static int under_url(const char *url, char **ret, struct varve_error *err)
     return 0;
 }
 
-/* The names of ours; the others are the other driver's to judge. */
-static int own_query(const struct base_env *env, const struct cold_url *u, const char **ret_script,
-                     uint64_t *ret_seed, struct varve_error *err)
+/* Names that are not ours are the other driver's to judge. */
+int cold_faulty_url_parse(const struct base_env *env, const char *url, struct cold_faulty_url *ret,
+                          struct varve_error *err)
 {
-    const char *text = cold_url_query(u, "seed");
     int64_t seed = (int64_t)(base_random_u64(env->random) >> 32);
-
-    if (text && (!base_parse_i64(text, &seed) || seed < 0))
-        return base_fail(err, VARVE_E_INVALID, "store URL: seed=%s is no number", text);
-    *ret_script = cold_url_query(u, "faults");
-    *ret_seed = (uint64_t)seed;
-    return 0;
-}
-
-int cold_faulty_open(const struct base_env *env, const char *url,
-                     const struct cold_store_options *options, struct cold_store **ret,
-                     struct varve_error *err)
-{
-    struct cold_store *under = NULL;
+    const char *script, *text;
     struct cold_url *u;
-    const char *script = NULL;
-    char *inner = NULL;
-    uint64_t seed = 0;
     int rc = cold_url_parse(url, &u, err);
 
+    *ret = (struct cold_faulty_url){0};
     if (rc < 0)
         return rc;
-    rc = own_query(env, u, &script, &seed, err);
+    script = cold_url_query(u, "faults");
+    text = cold_url_query(u, "seed");
+    if (text && (!base_parse_i64(text, &seed) || seed < 0))
+        rc = base_fail(err, VARVE_E_INVALID, "store URL: seed=%s is no number", text);
+    ret->seed = (uint64_t)seed;
     if (rc == 0)
-        rc = under_url(url, &inner, err);
+        rc = base_format(&ret->script, err, "%s", script ? script : "");
     if (rc == 0)
-        rc = cold_store_open(env, inner, options, &under, err);
-    if (rc == 0)
-        rc = cold_faulty_new(env, url, under, script, seed, NULL, options->read_only, ret, err);
-    if (rc < 0)
-        cold_store_close(under);
-    free(inner);
+        rc = under_url(url, &ret->under, err);
     cold_url_free(u);
+    if (rc < 0)
+        cold_faulty_url_free(ret);
     return rc;
+}
+
+void cold_faulty_url_free(struct cold_faulty_url *url)
+{
+    free(url->script);
+    free(url->under);
+    *url = (struct cold_faulty_url){0};
 }

@@ -58,8 +58,16 @@ int cold_faulty_new(const struct base_env *env, const char *url, struct cold_sto
 
 /* Is the URL one of a faulty store? */
 bool cold_faulty_is_url(const char *url);
-int cold_faulty_open(const struct base_env *env, const char *url,
-                     const struct cold_store_options *options, struct cold_store **ret,
-                     struct varve_error *err);
+
+/* Such a URL, taken apart for cold_faulty_new. */
+struct cold_faulty_url {
+    char *under;   /* the URL of the store under it */
+    char *script;  /* not parsed yet */
+    uint64_t seed; /* a random one where the URL names none */
+};
+
+int cold_faulty_url_parse(const struct base_env *env, const char *url, struct cold_faulty_url *ret,
+                          struct varve_error *err);
+void cold_faulty_url_free(struct cold_faulty_url *url);
 
 #endif

@@ -122,6 +122,15 @@ static const char *kind_of_failure(int rc, const struct varve_error *err)
     return err->retriable ? "dead" : "other";
 }
 
+int cold_inspect_driver(struct cold_store *store, struct cold_inspection *ret,
+                        struct varve_error *err)
+{
+    const char *name = cold_store_driver(store);
+
+    cold_inspect_add(ret, "driver", "what speaks to the store", name, COLD_PROBE_YES, "%s", name);
+    return cold_store_inspect(store, ret, err);
+}
+
 int cold_inspect_run(const struct base_env *env, struct cold_store *store,
                      struct cold_inspection *ret, struct varve_error *err)
 {
@@ -132,7 +141,7 @@ int cold_inspect_run(const struct base_env *env, struct cold_store *store,
     (void)env;
     err = err ? err : &own;
     memset(ret, 0, sizeof(*ret));
-    rc = cold_store_inspect(store, ret, err);
+    rc = cold_inspect_driver(store, ret, err);
     if (rc < 0 && cold_inspect_find(ret, "reach"))
         return rc;
     rc = look(store, &any, err);

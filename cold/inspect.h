@@ -37,6 +37,10 @@ struct cold_inspection {
 int cold_inspect_run(const struct base_env *env, struct cold_store *store,
                      struct cold_inspection *ret, struct varve_error *err);
 
+/* The part of it that the store's driver finds out, and which driver that is. */
+int cold_inspect_driver(struct cold_store *store, struct cold_inspection *ret,
+                        struct varve_error *err);
+
 /* Adds how long small puts and gets take, with objects of its own that it deletes. */
 int cold_inspect_latency(const struct base_env *env, struct cold_store *store,
                          struct cold_inspection *ret, struct varve_error *err);

@@ -55,6 +55,26 @@ static int open_s3(const struct base_env *env, const char *text, const struct co
     return store_make(env, text, &cold_s3_ops, s3, options, ret, err);
 }
 
+static int open_faulty(const struct base_env *env, const char *text,
+                       const struct cold_store_options *options, struct cold_store **ret,
+                       struct varve_error *err)
+{
+    struct cold_store *under = NULL;
+    struct cold_faulty_url url;
+    int rc = cold_faulty_url_parse(env, text, &url, err);
+
+    if (rc < 0)
+        return rc;
+    rc = cold_store_open(env, url.under, options, &under, err);
+    if (rc == 0)
+        rc = cold_faulty_new(env, text, under, url.script, url.seed, NULL, options->read_only, ret,
+                             err);
+    if (rc < 0)
+        cold_store_close(under);
+    cold_faulty_url_free(&url);
+    return rc;
+}
+
 int cold_store_open(const struct base_env *env, const char *url,
                     const struct cold_store_options *options, struct cold_store **ret,
                     struct varve_error *err)
@@ -65,7 +85,7 @@ int cold_store_open(const struct base_env *env, const char *url,
     if (env->cold)
         return env->cold->open(env->cold->ctx, env, url, options, ret, err);
     if (cold_faulty_is_url(url))
-        return cold_faulty_open(env, url, options, ret, err);
+        return open_faulty(env, url, options, ret, err);
     rc = cold_url_parse(url, &u, err);
     if (rc < 0)
         return rc;

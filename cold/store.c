@@ -7,7 +7,6 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "cold/inspect.h"
 
 #define LIST_ALL_PAGE 65536 /* asked for; a driver gives fewer where its store does */
 
@@ -213,11 +212,14 @@ int cold_store_trial(struct cold_store *store, const char *key, enum cold_trial 
                    store->ops->trial(store->self, key, trial, ret_refused, err));
 }
 
+const char *cold_store_driver(const struct cold_store *store)
+{
+    return store->ops->name;
+}
+
 int cold_store_inspect(struct cold_store *store, struct cold_inspection *ret,
                        struct varve_error *err)
 {
-    cold_inspect_add(ret, "driver", "what speaks to the store", store->ops->name, COLD_PROBE_YES,
-                     "%s", store->ops->name);
     if (!store->ops->inspect)
         return base_fail(err, VARVE_E_UNSUPPORTED, "%s tells nothing of itself", store->url);
     return store->ops->inspect(store->self, ret, err);

@@ -188,6 +188,9 @@ void cold_store_set_caps(struct cold_store *store, const struct cold_caps *caps)
 int cold_store_trial(struct cold_store *store, const char *key, enum cold_trial trial,
                      bool *ret_refused, struct varve_error *err);
 
+/* The driver's name: "file", "s3", "libs3", "faulty"; static. */
+const char *cold_store_driver(const struct cold_store *store);
+
 /* Only cold/inspect.c: the driver adds what it knows of itself and is told of the store's set-up.
  * An error: the store does not answer, which is among the findings. */
 int cold_store_inspect(struct cold_store *store, struct cold_inspection *ret,
