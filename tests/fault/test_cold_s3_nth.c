@@ -23,6 +23,7 @@
 #include "cold/inspect.h"
 #include "cold/probe.h"
 #include "cold/s3.h"
+#include "cold/s3/retry.h"
 #include "tests/support/alloc.h"
 #include "tests/support/fakes3.h"
 #include "tests/support/file.h"
@@ -35,6 +36,8 @@
 #define BODY_SIZE 3000
 #define LARGE_SIZE (100 * 1000) /* sent piece by piece */
 #define KEYS 5
+#define READS_BETWEEN                                                                              \
+    200 /* fewer than one read in a hundred is late, or that is how long reads take */
 
 static struct support_fakes3 *server;
 static struct support_tmpdir *dir;
@@ -762,40 +765,115 @@ static void memory_may_be_out_from_any_allocation_on(void **state)
     }
 }
 
+/* ---- hedging ---- */
+
+static uint64_t hedges(const struct trial *t)
+{
+    struct cold_stats stats;
+
+    cold_store_stats(t->store, &stats);
+    return stats.hedges;
+}
+
+static void read_often(struct trial *t, int times)
+{
+    struct varve_error err;
+
+    for (int i = 0; i < times; i++)
+        must(t, get_range(t, &err), &err, "reading");
+}
+
+/* The first of two requests takes so long that the second, if it can be made, is the one. */
+static bool hedged_read_without_memory(struct trial *t, uint64_t nth, bool keep, bool *ret_hedged)
+{
+    const uint64_t before = hedges(t);
+    struct varve_error err = {0};
+    bool hit;
+    int rc;
+
+    t->nth = nth;
+    t->keep = keep;
+    read_often(t, READS_BETWEEN);
+    memset(t->room, 0, sizeof(t->room));
+    support_fakes3_rules(server, "op=GetObject latency=150ms times=1");
+    support_alloc_fail(nth, keep);
+    rc = get_range(t, &err);
+    hit = support_alloc_stop() >= nth;
+    support_fakes3_rules(server, "");
+    if (rc < 0 && (!hit || rc != VARVE_E_NO_MEMORY || err.code != rc || !strstr(err.msg, "memory")))
+        fail_here(t, "it is an error that nobody expected", &err);
+    has_range(t, rc);
+    *ret_hedged = hedges(t) > before;
+    return hit;
+}
+
+static void any_allocation_of_a_hedged_read_may_fail(void **state)
+{
+    static struct trial t;
+    struct varve_error err = {0};
+    bool hedged, alone = false;
+
+    (void)state;
+    t = (struct trial){.name = "hedged read"};
+    must(&t, open_store(&t, &err), &err, "opening");
+    with_the_old_body(&t);
+    read_often(&t, S3_HEDGE_SAMPLES); /* from so many on it is known when one is late */
+    for (int keep = 0; keep <= 1; keep++) {
+        uint64_t nth = 1;
+
+        while (hedged_read_without_memory(&t, nth, keep, &hedged)) {
+            alone = alone || !hedged;
+            assert_true(++nth < NTH_MAX);
+        }
+        must_be(&t, hedged, "with memory it was not hedged");
+    }
+    must_be(&t, alone, "nothing of the second request was allocated");
+    cold_store_close(t.store);
+}
+
 /* ---- opening ---- */
 
-static int open_by_url(struct cold_store **ret, struct varve_error *err)
+static int open_by_url(const char *bucket, bool create, struct cold_store **ret,
+                       struct varve_error *err)
 {
-    const struct cold_store_options options = {.create = false};
+    const struct cold_store_options options = {.create_bucket = create};
     char url[256];
 
     snprintf(url, sizeof(url),
-             "s3://nth/pre/fix?endpoint=http://127.0.0.1:%u&region=us-east-1&path_style=1&"
+             "s3://%s/pre/fix?endpoint=http://127.0.0.1:%u&region=us-east-1&path_style=1&"
              "ca=/nowhere.pem&profile=default&fencing=none",
-             support_fakes3_port(server));
+             bucket, support_fakes3_port(server));
     return cold_store_open(&env, url, &options, ret, err);
 }
 
-static bool opening_without_memory(uint64_t nth, bool keep)
+/* With `create` in a bucket of its own, which is not there before. */
+static bool opening_without_memory(uint64_t nth, bool keep, bool create)
 {
-    struct trial t = {.name = "open", .nth = nth, .keep = keep};
+    struct trial t = {
+        .name = create ? "open, creating a bucket" : "open", .nth = nth, .keep = keep};
+    char bucket[32] = "nth";
     struct varve_error err = {0};
     struct cold_meta meta;
     bool hit;
     int rc;
 
+    if (create)
+        snprintf(bucket, sizeof(bucket), "nth-%s-%llu", keep ? "all" : "one",
+                 (unsigned long long)nth);
     support_alloc_fail(nth, keep);
-    rc = open_by_url(&t.store, &err);
+    rc = open_by_url(bucket, create, &t.store, &err);
     hit = support_alloc_stop() >= nth;
-    if (rc == 0)
-        must_be(&t, !hit, "it opened without memory");
+    if (rc == 0) /* requests are made again */
+        must_be(&t, !hit || create, "it opened without memory");
     else if (!hit || rc != VARVE_E_NO_MEMORY || err.code != rc || !strstr(err.msg, "memory"))
         fail_here(&t, "it is an error that nobody expected", &err);
     if (rc < 0)
-        must(&t, open_by_url(&t.store, &err), &err, "opening again");
+        must(&t, open_by_url(bucket, create, &t.store, &err), &err, "opening again");
     rc = cold_store_head(t.store, "nothing there", &meta, &err);
     if (rc != VARVE_E_NOT_FOUND)
         fail_here(&t, "asking the store", &err);
+    if (create)
+        must(&t, put_always(&t, &err), &err, "putting into the bucket that was created");
     cold_store_close(t.store);
     return hit;
 }
@@ -803,10 +881,10 @@ static bool opening_without_memory(uint64_t nth, bool keep)
 static void any_allocation_of_opening_may_fail(void **state)
 {
     (void)state;
-    for (int keep = 0; keep <= 1; keep++) {
+    for (int how = 0; how < 4; how++) {
         uint64_t nth = 1;
 
-        while (opening_without_memory(nth, keep))
+        while (opening_without_memory(nth, how % 2 > 0, how / 2 > 0))
             assert_true(++nth < NTH_MAX);
         assert_true(nth > 20);
     }
@@ -844,7 +922,7 @@ static int group_setup(void **state)
     unsetenv("AWS_SECRET_ACCESS_KEY");
     base_env_init(&env);
     server = support_fakes3_start(FAKES3_PROGRAM, args);
-    if (open_by_url(&store, &err) < 0)
+    if (open_by_url("nth", false, &store, &err) < 0)
         fail_msg("%s", err.msg);
     cold_store_caps(store, &usual_caps);
     cold_store_close(store);
@@ -865,6 +943,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_allocation_of_any_operation_may_fail_once),
         cmocka_unit_test(memory_may_be_out_from_any_allocation_on),
+        cmocka_unit_test(any_allocation_of_a_hedged_read_may_fail),
         cmocka_unit_test(any_allocation_of_opening_may_fail),
     };
 
