@@ -302,12 +302,16 @@ static int create_check_settings(const struct varve_store_options *o, struct var
 }
 
 /* Likewise: opening asks nothing of a store, and refuses a URL that is none. One that holds keys
- * must not even come into the draft. */
+ * must not even come into the draft. That nothing is there yet is no news. */
 static int create_check_url(const struct base_env *env, const char *url, struct varve_error *err)
 {
     struct cold_store_options options = {.read_only = true};
     struct cold_store *store = NULL;
-    int r = url ? cold_store_open(env, url, &options, &store, err) : 0;
+    struct base_env silent = *env;
+    int r;
+
+    silent.logger = (struct base_logger){0};
+    r = url ? cold_store_open(&silent, url, &options, &store, err) : 0;
 
     cold_store_close(store);
     return r;
@@ -360,8 +364,11 @@ int log_store_create_env(const struct base_env *env, const char *path,
 int varve_store_create(const char *path, const struct varve_store_options *options,
                        struct varve_error *err)
 {
+    struct varve_store_options o;
     struct base_env env;
 
+    log_options_copy(&o, sizeof(o), options);
     base_env_init(&env);
+    env.logger = (struct base_logger){o.message, o.callback_ctx};
     return log_store_create_env(&env, path, options, err);
 }

@@ -20,6 +20,7 @@ int tools_init(struct tools_args *args)
     o.adopt = tools_flag(args, "adopt");
     o.create_bucket = tools_flag(args, "create-bucket");
     o.settings = tools_pairs(args, &o.setting_count);
+    tools_session_listen(args, &o);
     if (varve_store_create(path, &o, &err) < 0) {
         int rc = tools_fail(args, &err);
 

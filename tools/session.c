@@ -38,18 +38,24 @@ static void on_message(void *ctx, int level, const char *text)
         fprintf(stderr, "varve: %s%s\n", level <= VARVE_LOG_ERROR ? "error: " : "", text);
 }
 
+void tools_session_listen(const struct tools_args *args, struct varve_store_options *options)
+{
+    static bool verbose; /* outlives the store, whose threads read it */
+
+    verbose = tools_flag(args, "verbose");
+    options->message = on_message;
+    options->callback_ctx = &verbose;
+}
+
 int tools_session_open(struct tools_session *s, struct tools_args *args,
                        const struct varve_store_options *options)
 {
-    static bool verbose; /* outlives the store, whose threads read it */
     struct varve_store_options o = *options;
     struct varve_error err;
 
     *s = (struct tools_session){.args = args};
-    verbose = tools_flag(args, "verbose");
     o.size = sizeof(o);
-    o.message = on_message;
-    o.callback_ctx = &verbose;
+    tools_session_listen(args, &o);
     if (varve_store_open(tools_operand(args, 0), &o, &s->store, &err) < 0)
         return tools_fail(args, &err);
     return TOOLS_OK;

@@ -12,6 +12,9 @@ struct tools_session {
     struct varve_log *log;
 };
 
+/* The library's messages go to stderr: warnings, and with --verbose what else it says. */
+void tools_session_listen(const struct tools_args *args, struct varve_store_options *options);
+
 /*
  * Opens the store named by the first operand. `options` holds what the command wants beside the
  * defaults; callbacks are set here. What goes wrong is reported; returns what to exit with.

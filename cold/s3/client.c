@@ -377,6 +377,10 @@ static bool retry_locked(struct s3_client *c, struct s3_call *call, const struct
     call->internal.due_ns = now + delay * 1000000 / c->delay_divisor;
     call->internal.state = CALL_WAITING;
     c->stats.retries++;
+    base_log(&c->env->logger, BASE_LOG_INFO, "bucket %s: %s %s: %s; request %u in %lld ms",
+             c->endpoint.bucket, call->method, call->key[0] ? call->key : "/",
+             call->err.msg[0] ? call->err.msg : "no answer", call->requests + 1,
+             (long long)(delay / c->delay_divisor));
     if (call->internal.due_ns < c->dispatch_due_ns)
         base_cond_signal(&c->wake);
     return true;

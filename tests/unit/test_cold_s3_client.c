@@ -326,6 +326,50 @@ static void what_may_pass_is_tried_again_and_remembered_as_uncertain(void **stat
     }
 }
 
+struct said {
+    pthread_mutex_t lock;
+    pthread_cond_t more;
+    int level, count;
+    char text[400];
+};
+
+static void on_message(void *ctx, int level, const char *text)
+{
+    struct said *said = ctx;
+
+    pthread_mutex_lock(&said->lock);
+    said->level = level;
+    snprintf(said->text, sizeof(said->text), "%s", text);
+    said->count++;
+    pthread_cond_signal(&said->more);
+    pthread_mutex_unlock(&said->lock);
+}
+
+/* Or a call that takes half a minute looks as if it hung. */
+static void whoever_listens_hears_that_a_request_is_made_again_and_why(void **state)
+{
+    struct said said = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER};
+    struct s3_call call = put_call();
+    struct varve_error err;
+
+    (void)state;
+    env.logger = (struct base_logger){on_message, &said};
+    answer(503, "SlowDown");
+    well();
+    assert_int_equal(s3_client_call(client, &call, &err), 0);
+    pthread_mutex_lock(&said.lock);
+    while (said.count == 0)
+        pthread_cond_wait(&said.more, &said.lock);
+    pthread_mutex_unlock(&said.lock);
+    client = s3_client_free(client); /* nothing is said any more */
+    env.logger = (struct base_logger){0};
+    assert_int_equal(said.count, 1);
+    assert_int_equal(said.level, BASE_LOG_INFO);
+    assert_non_null(strstr(said.text, "PUT "));
+    assert_non_null(strstr(said.text, "SlowDown"));
+    assert_non_null(strstr(said.text, "request 2 in "));
+}
+
 static void what_will_not_pass_is_said_at_once(void **state)
 {
     static const struct {
@@ -805,6 +849,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(a_request_is_signed_and_its_answer_taken),
         CASE(what_may_pass_is_tried_again_and_remembered_as_uncertain),
+        CASE(whoever_listens_hears_that_a_request_is_made_again_and_why),
         CASE(what_will_not_pass_is_said_at_once),
         CASE(a_change_denied_in_passing_is_tried_again),
         CASE(a_body_refused_for_its_checksum_is_sent_again_unless_it_was_made_wrong),
