@@ -445,12 +445,6 @@ int tiering_root_change(struct tiering_log *t,
     return rc;
 }
 
-/*
- * What cannot be read may be newer than the local root by one write, not by more: each begins with
- * the last one installed here (T1). So the new root overtakes it, and readers that know the lost
- * one go on. What only that one said had not been confirmed to anybody, and its segments are still
- * here (I3): they are uploaded again.
- */
 int tiering_log_settle(struct tiering_log *t, struct varve_error *err)
 {
     base_mutex_lock(&t->root_lock);
@@ -459,6 +453,12 @@ int tiering_log_settle(struct tiering_log *t, struct varve_error *err)
     return rc;
 }
 
+/*
+ * What cannot be read may be newer than the local root by one write, not by more: each begins with
+ * the last one installed here (T1). So the new root overtakes it, and readers that know the lost
+ * one go on. What only that one said had not been confirmed to anybody, and its segments are still
+ * here (I3): they are uploaded again.
+ */
 int tiering_log_restore_root(struct tiering_log *t, const struct cold_etag *etag,
                              struct varve_error *err)
 {
