@@ -370,14 +370,15 @@ static int dir_get(void *self, const char *key, uint64_t pos, size_t size, void 
     return rc == VARVE_E_IO ? cold_dir_adopt(d, rc, "get", key, err) : rc;
 }
 
-static int dir_read(void *self, const char *key, size_t size_max, void **ret, size_t *ret_size,
-                    struct cold_etag *ret_etag, struct varve_error *err)
+static int dir_read(void *self, const char *key, size_t size_max, int64_t patience_ms, void **ret,
+                    size_t *ret_size, struct cold_etag *ret_etag, struct varve_error *err)
 {
     struct cold_dir *d = self;
     struct stat st;
     void *data = NULL;
     int fd, rc = object_open(d, "get", key, &fd, &st, err);
 
+    (void)patience_ms; /* a file system is there or not */
     if (rc < 0)
         return rc;
     if ((uint64_t)st.st_size > size_max)

@@ -343,8 +343,9 @@ static int faulty_get(void *self, const char *key, uint64_t pos, size_t size, vo
 }
 
 /* Of a whole object nobody knows the length beforehand: a short one is no error here. */
-static int faulty_read(void *self, const char *key, size_t size_max, void **ret, size_t *ret_size,
-                       struct cold_etag *ret_etag, struct varve_error *err)
+static int faulty_read(void *self, const char *key, size_t size_max, int64_t patience_ms,
+                       void **ret, size_t *ret_size, struct cold_etag *ret_etag,
+                       struct varve_error *err)
 {
     struct faulty *f = self;
     struct call c;
@@ -354,7 +355,7 @@ static int faulty_read(void *self, const char *key, size_t size_max, void **ret,
 
     if (rc < 0)
         return rc;
-    rc = cold_store_read(f->under, key, size_max, &data, &size, ret_etag, err);
+    rc = cold_store_read_within(f->under, key, size_max, patience_ms, &data, &size, ret_etag, err);
     if (rc == 0 && c.plan.kind == FAULTY_SHORT)
         size /= 2;
     else if (rc == 0)

@@ -30,12 +30,20 @@ static struct iovec iov_of(const void *data, size_t size)
 int cold_manifest_read_root(struct cold_store *meta, const char *log_name, void **ret,
                             size_t *ret_size, struct cold_etag *ret_etag, struct varve_error *err)
 {
+    return cold_manifest_read_root_within(meta, log_name, 0, ret, ret_size, ret_etag, err);
+}
+
+int cold_manifest_read_root_within(struct cold_store *meta, const char *log_name,
+                                   int64_t patience_ms, void **ret, size_t *ret_size,
+                                   struct cold_etag *ret_etag, struct varve_error *err)
+{
     char *key;
     int rc = index_key_root(log_name, &key, err);
 
     if (rc < 0)
         return rc;
-    rc = cold_store_read(meta, key, INDEX_ROOT_SIZE_MAX, ret, ret_size, ret_etag, err);
+    rc = cold_store_read_within(meta, key, INDEX_ROOT_SIZE_MAX, patience_ms, ret, ret_size,
+                                ret_etag, err);
     free(key);
     if (rc == VARVE_E_TOO_LARGE) /* no root of ours is that large */
         rc = base_fail(err, VARVE_E_CORRUPT, "the root in %s is above %d bytes",

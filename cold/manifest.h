@@ -10,9 +10,12 @@
 #include "index/manifest.h"
 
 /* Reads the root. *ret is fresh memory, not yet decoded. VARVE_E_NOT_FOUND: there is none (the
- * store answered so). */
+ * store answered so). `_within`: as cold_store_read_within. */
 int cold_manifest_read_root(struct cold_store *meta, const char *log_name, void **ret,
                             size_t *ret_size, struct cold_etag *ret_etag, struct varve_error *err);
+int cold_manifest_read_root_within(struct cold_store *meta, const char *log_name,
+                                   int64_t patience_ms, void **ret, size_t *ret_size,
+                                   struct cold_etag *ret_etag, struct varve_error *err);
 
 /*
  * Stores the pages (each if-absent; one that is there already with the same bytes is fine), then

@@ -79,8 +79,8 @@ int cold_s3_get(void *self, const char *key, uint64_t pos, size_t size, void *bu
                 struct varve_error *err);
 int cold_s3_get_start(void *self, struct cold_get *get, struct varve_error *err);
 void cold_s3_get_cancel(void *self, struct cold_get *get);
-int cold_s3_read(void *self, const char *key, size_t size_max, void **ret, size_t *ret_size,
-                 struct cold_etag *ret_etag, struct varve_error *err);
+int cold_s3_read(void *self, const char *key, size_t size_max, int64_t patience_ms, void **ret,
+                 size_t *ret_size, struct cold_etag *ret_etag, struct varve_error *err);
 int cold_s3_head(void *self, const char *key, struct cold_meta *ret, struct varve_error *err);
 /* Stores a body whose header promises another checksum (doctor and init): *ret says whether the
  * store refused it. */

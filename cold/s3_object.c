@@ -190,13 +190,17 @@ void cold_s3_get_cancel(void *self, struct cold_get *get)
     s3_client_cancel(s->client, &g->call);
 }
 
-int cold_s3_read(void *self, const char *key, size_t size_max, void **ret, size_t *ret_size,
-                 struct cold_etag *ret_etag, struct varve_error *err)
+int cold_s3_read(void *self, const char *key, size_t size_max, int64_t patience_ms, void **ret,
+                 size_t *ret_size, struct cold_etag *ret_etag, struct varve_error *err)
 {
     struct cold_s3 *s = self;
     char full[COLD_S3_KEY_SIZE];
-    struct s3_call call = {
-        .method = "GET", .key = full, .size_max = size_max, .is_object = true, .wants_etag = true};
+    struct s3_call call = {.method = "GET",
+                           .key = full,
+                           .size_max = size_max,
+                           .is_object = true,
+                           .wants_etag = true,
+                           .patience_ms = patience_ms};
     int rc = cold_s3_key(s, "get", key, full, err);
 
     if (rc == 0)

@@ -293,13 +293,21 @@ void cold_store_get_done(struct cold_get *get, int rc, const struct varve_error 
 int cold_store_read(struct cold_store *store, const char *key, size_t size_max, void **ret,
                     size_t *ret_size, struct cold_etag *ret_etag, struct varve_error *err)
 {
+    return cold_store_read_within(store, key, size_max, 0, ret, ret_size, ret_etag, err);
+}
+
+int cold_store_read_within(struct cold_store *store, const char *key, size_t size_max,
+                           int64_t patience_ms, void **ret, size_t *ret_size,
+                           struct cold_etag *ret_etag, struct varve_error *err)
+{
     struct cold_etag etag;
     int rc = check_key(store, "get", key, err);
 
     if (rc < 0)
         return rc;
-    rc = counted(store, COLD_OP_GET,
-                 store->ops->read(store->self, key, size_max, ret, ret_size, &etag, err));
+    rc = counted(
+        store, COLD_OP_GET,
+        store->ops->read(store->self, key, size_max, patience_ms, ret, ret_size, &etag, err));
     if (rc < 0)
         return rc;
     add(&store->bytes_received, *ret_size);

@@ -108,8 +108,9 @@ struct cold_store_ops {
                const struct cold_put *how, struct cold_etag *ret_etag, struct varve_error *err);
     int (*get)(void *self, const char *key, uint64_t pos, size_t size, void *buf,
                struct varve_error *err);
-    int (*read)(void *self, const char *key, size_t size_max, void **ret, size_t *ret_size,
-                struct cold_etag *ret_etag, struct varve_error *err);
+    /* patience_ms: see cold_store_read_within; 0: as long as any other request. */
+    int (*read)(void *self, const char *key, size_t size_max, int64_t patience_ms, void **ret,
+                size_t *ret_size, struct cold_etag *ret_etag, struct varve_error *err);
     int (*head)(void *self, const char *key, struct cold_meta *ret, struct varve_error *err);
     int (*list)(void *self, const char *prefix, const char *start_after, unsigned max,
                 int (*visit)(void *arg, const char *key, const struct cold_meta *meta), void *arg,
@@ -231,6 +232,11 @@ void cold_store_get_done(struct cold_get *get, int rc, const struct varve_error 
 /* Reads a whole object of at most size_max bytes into fresh memory. Exactly one request. */
 int cold_store_read(struct cold_store *store, const char *key, size_t size_max, void **ret,
                     size_t *ret_size, struct cold_etag *ret_etag, struct varve_error *err);
+/* The same for who can do without: a driver that waits for a server gives up, VARVE_E_STORE or
+ * VARVE_E_TIMEOUT, retriable, when nothing has begun to come within that time. */
+int cold_store_read_within(struct cold_store *store, const char *key, size_t size_max,
+                           int64_t patience_ms, void **ret, size_t *ret_size,
+                           struct cold_etag *ret_etag, struct varve_error *err);
 int cold_store_head(struct cold_store *store, const char *key, struct cold_meta *ret,
                     struct varve_error *err);
 /* One page of at most `max` keys that begin with prefix and sort after start_after (NULL: from the

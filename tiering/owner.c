@@ -196,7 +196,7 @@ static int take_over_reread(struct tiering_log *t, const struct index_root *seen
     char owner[BASE_ID_TEXT_SIZE];
     struct index_root bucket;
     void *data = NULL;
-    int rc = tiering_root_read(t, &data, &bucket, &t->etag, err);
+    int rc = tiering_root_read(t, 0, &data, &bucket, &t->etag, err);
 
     if (rc < 0)
         return rc;

@@ -20,6 +20,10 @@
 #include "base/text.h"
 #include "tiering/state.h"
 
+/* How long opening waits for a store that accepts connections and says nothing, where it can do
+ * without: records are to be appended, and an upload asks again. */
+#define OPEN_PATIENCE_MS 5000
+
 int tiering_root_get(struct tiering_log *t, struct index_root *ret, struct varve_error *err)
 {
     struct index_root_pin *pin;
@@ -114,12 +118,13 @@ static int root_compare(struct tiering_log *t, const struct index_root *bucket,
     return 0;
 }
 
-int tiering_root_read(struct tiering_log *t, void **ret_data, struct index_root *ret,
-                      struct cold_etag *ret_etag, struct varve_error *err)
+int tiering_root_read(struct tiering_log *t, int64_t patience_ms, void **ret_data,
+                      struct index_root *ret, struct cold_etag *ret_etag, struct varve_error *err)
 {
     void *data;
     size_t size;
-    int rc = cold_manifest_read_root(t->o.meta, t->log_name, &data, &size, ret_etag, err);
+    int rc = cold_manifest_read_root_within(t->o.meta, t->log_name, patience_ms, &data, &size,
+                                            ret_etag, err);
 
     if (rc < 0)
         return rc;
@@ -175,7 +180,7 @@ int tiering_root_confirm(struct tiering_log *t, struct varve_error *err)
 
     if (rc < 0 || t->confirmed)
         return rc;
-    rc = tiering_root_read(t, &data, &bucket, &etag, err);
+    rc = tiering_root_read(t, 0, &data, &bucket, &etag, err);
     if (rc == VARVE_E_NOT_FOUND)
         return base_fail(err, VARVE_E_CORRUPT, "log %s: its root is missing in %s", t->log_name,
                          cold_store_url(t->o.meta));
@@ -354,16 +359,22 @@ static int root_adopt(struct tiering_log *t, const struct index_root *bucket, bo
     return rc;
 }
 
+/* Would a local root do, where the bucket cannot tell? */
+static bool root_is_here(struct tiering_log *t, bool take_over, struct index_root *ret)
+{
+    return !take_over && !t->o.set_aside && !t->o.confirmed_only && !t->taking_over &&
+           !t->ends_other && index_manifest_loaded(t->o.manifest) &&
+           tiering_root_get(t, ret, NULL) == 0 && !ret->tombstone;
+}
+
 /* The bucket cannot tell; a local root of our own lets us open all the same. */
 static int root_open_alone(struct tiering_log *t, bool take_over, int failed,
                            struct varve_error *why, struct varve_error *err)
 {
     struct index_root local;
-    bool given_up = failed == VARVE_E_NO_MEMORY || failed == VARVE_E_VERSION || take_over ||
-                    t->o.set_aside || t->o.confirmed_only || t->taking_over || t->ends_other;
 
-    if (given_up || !index_manifest_loaded(t->o.manifest) ||
-        tiering_root_get(t, &local, NULL) < 0 || local.tombstone) {
+    if (failed == VARVE_E_NO_MEMORY || failed == VARVE_E_VERSION ||
+        !root_is_here(t, take_over, &local)) {
         if (failed == VARVE_E_NOT_FOUND)
             return base_fail(err, VARVE_E_NOT_FOUND, "no log %s in %s", t->log_name,
                              cold_store_url(t->o.meta));
@@ -387,7 +398,8 @@ int tiering_root_open(struct tiering_log *t, bool take_over, struct varve_error 
     struct varve_error why = {0};
     struct cold_etag etag;
     void *data = NULL;
-    int rc = tiering_root_read(t, &data, &root, &etag, &why);
+    int64_t patience_ms = root_is_here(t, take_over, &root) ? OPEN_PATIENCE_MS : 0;
+    int rc = tiering_root_read(t, patience_ms, &data, &root, &etag, &why);
 
     if (rc == 0) {
         rc = root_adopt(t, &root, take_over, &why);

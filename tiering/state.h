@@ -135,8 +135,8 @@ int tiering_root_change(struct tiering_log *t,
                                       struct varve_error *err),
                         const void *arg, struct varve_error *err);
 /* Reads and decodes the bucket's; *ret_data is fresh memory that *ret borrows. Needs no lock. */
-int tiering_root_read(struct tiering_log *t, void **ret_data, struct index_root *ret,
-                      struct cold_etag *ret_etag, struct varve_error *err);
+int tiering_root_read(struct tiering_log *t, int64_t patience_ms, void **ret_data,
+                      struct index_root *ret, struct cold_etag *ret_etag, struct varve_error *err);
 /* The bucket has this root now: keeps it here too, durably. */
 int tiering_root_keep(struct tiering_log *t, const void *data, size_t size,
                       const struct index_edit_page *pages, size_t count,

@@ -64,8 +64,8 @@ int libs3_put(void *self, const char *key, const struct iovec *body, int count,
               const struct cold_put *how, struct cold_etag *ret_etag, struct varve_error *err);
 int libs3_get(void *self, const char *key, uint64_t pos, size_t size, void *buf,
               struct varve_error *err);
-int libs3_read(void *self, const char *key, size_t size_max, void **ret, size_t *ret_size,
-               struct cold_etag *ret_etag, struct varve_error *err);
+int libs3_read(void *self, const char *key, size_t size_max, int64_t patience_ms, void **ret,
+               size_t *ret_size, struct cold_etag *ret_etag, struct varve_error *err);
 int libs3_head(void *self, const char *key, struct cold_meta *ret, struct varve_error *err);
 int libs3_remove(void *self, const char *const *keys, size_t count, struct varve_error *err);
 

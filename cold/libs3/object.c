@@ -253,13 +253,14 @@ int libs3_get(void *self, const char *key, uint64_t pos, size_t size, void *buf,
     return rc;
 }
 
-int libs3_read(void *self, const char *key, size_t size_max, void **ret, size_t *ret_size,
-               struct cold_etag *ret_etag, struct varve_error *err)
+int libs3_read(void *self, const char *key, size_t size_max, int64_t patience_ms, void **ret,
+               size_t *ret_size, struct cold_etag *ret_etag, struct varve_error *err)
 {
     struct get g = {
         .request = {.issue = get_issue, .judge = get_judge}, .room = size_max, .owned = true};
     int rc = libs3_request_init(&g.request, self, "get", key, err);
 
+    (void)patience_ms; /* libs3 has its own: see compat.h */
     if (rc == 0)
         rc = libs3_request_run(&g.request, err);
     free(g.request.full_key);

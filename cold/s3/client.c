@@ -232,6 +232,14 @@ static void attempt_free(struct s3_attempt *a)
 
 static void attempt_done(struct s3_http_request *request, struct s3_http_reply *reply);
 
+/* At least 1. */
+static int64_t patience_left_ms(const struct s3_client *c, const struct s3_call *call)
+{
+    int64_t left = call->patience_ms - (mono_ns(c) - call->internal.started_ns) / 1000000;
+
+    return left > 1 ? left : 1;
+}
+
 /* The caller has a place in the window. On failure the call is as it was. */
 static int attempt_begin_locked(struct s3_client *c, struct s3_call *call, unsigned which,
                                 struct varve_error *err)
@@ -251,6 +259,9 @@ static int attempt_begin_locked(struct s3_client *c, struct s3_call *call, unsig
     if (rc == 0) {
         if (which == 1)
             a->request.http.room = a->hedge_room;
+        if (call->patience_ms > 0)
+            a->request.http.connect_timeout_ms = a->request.http.first_byte_timeout_ms =
+                patience_left_ms(c, call);
         a->request.http.done = attempt_done;
         a->request.http.ctx = a;
         call->internal.attempts[which] = a;
@@ -370,7 +381,7 @@ static bool retry_locked(struct s3_client *c, struct s3_call *call, const struct
         return false;
     delay = s3_retry_delay_ms(call->internal.last_delay_ms, base_random_u64(c->env->random));
     if ((now - call->internal.started_ns) / 1000000 + delay / c->delay_divisor >
-            S3_RETRY_CALL_MS / c->delay_divisor ||
+            (call->patience_ms > 0 ? call->patience_ms : S3_RETRY_CALL_MS / c->delay_divisor) ||
         !s3_budget_take(&c->budget, cost))
         return false;
     call->internal.last_delay_ms = delay;

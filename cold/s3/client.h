@@ -69,6 +69,8 @@ struct s3_call {
     bool may_hedge;  /* a second request may be sent beside a slow one */
     bool is_damaged; /* sent to be refused: that its body is not what was promised is the answer */
     int priority;
+    int64_t
+        patience_ms; /* until an answer begins; 0: each request as long as usual, and so often */
     void (*done)(struct s3_call *call);
     void *ctx;
 

@@ -198,5 +198,21 @@ def test_appends_go_on_while_the_cold_tier_answers_nothing(d):
     live_through(d, cold, cold.silent())
 
 
+def test_a_writer_does_not_wait_long_for_a_cold_tier_that_answers_nothing(d):
+    """What is appended is acknowledged here; twice the time of a request, 40 s, passed before it could be."""
+    cold = coldtier.new(d)
+    store = os.path.join(d, "s")
+    run("init", store, "--cold", cold.url)
+    run("create", store, "web")
+    with cold.silent():
+        began = time.monotonic()
+        err = run("append", store, "web", stdin=b"one\ntwo\n")[1]
+        took = time.monotonic() - began
+    assert "opened by its local manifest alone" in err, err
+    assert took < 15, took
+    run("tier", store, "--seal")
+    assert ls(store, "web")["cold_end"] == 2 and read(store, "web") == b"one\ntwo\n"
+
+
 if __name__ == "__main__":
     main()

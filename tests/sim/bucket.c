@@ -421,8 +421,9 @@ static int bucket_get(void *self, const char *key, uint64_t pos, size_t size, vo
     return request_end(h, kind, SIM_GET, key, &v, rc, err);
 }
 
-static int bucket_read(void *self, const char *key, size_t size_max, void **ret, size_t *ret_size,
-                       struct cold_etag *ret_etag, struct varve_error *err)
+static int bucket_read(void *self, const char *key, size_t size_max, int64_t patience_ms,
+                       void **ret, size_t *ret_size, struct cold_etag *ret_etag,
+                       struct varve_error *err)
 {
     struct handle *h = self;
     enum sim_kind kind = kind_of(key);
@@ -431,6 +432,7 @@ static int bucket_read(void *self, const char *key, size_t size_max, void **ret,
     void *copy;
     int rc = request_begin(h, kind, SIM_GET, key, &v, err);
 
+    (void)patience_ms;
     if (rc < 0)
         return rc;
     o = object_find(h->b, key);

@@ -56,14 +56,15 @@ static int lossy_put(void *self, const char *key, const struct iovec *body, int 
     return base_fail_retriable(err, VARVE_E_STORE, "put %s: connection reset", key);
 }
 
-static int lossy_read(void *self, const char *key, size_t size_max, void **ret, size_t *ret_size,
-                      struct cold_etag *ret_etag, struct varve_error *err)
+static int lossy_read(void *self, const char *key, size_t size_max, int64_t patience_ms, void **ret,
+                      size_t *ret_size, struct cold_etag *ret_etag, struct varve_error *err)
 {
     struct lossy *l = self;
 
     if (l->deaf)
         return base_fail_retriable(err, VARVE_E_STORE, "get %s: connection refused", key);
-    return cold_store_read(l->under, key, size_max, ret, ret_size, ret_etag, err);
+    return cold_store_read_within(l->under, key, size_max, patience_ms, ret, ret_size, ret_etag,
+                                  err);
 }
 
 static void lossy_close(void *self)

@@ -58,11 +58,11 @@ static int liar_get(void *self, const char *key, uint64_t pos, size_t size, void
     return cold_store_get(((struct liar *)self)->under, key, pos, size, buf, err);
 }
 
-static int liar_read(void *self, const char *key, size_t size_max, void **ret, size_t *ret_size,
-                     struct cold_etag *ret_etag, struct varve_error *err)
+static int liar_read(void *self, const char *key, size_t size_max, int64_t patience_ms, void **ret,
+                     size_t *ret_size, struct cold_etag *ret_etag, struct varve_error *err)
 {
-    return cold_store_read(((struct liar *)self)->under, key, size_max, ret, ret_size, ret_etag,
-                           err);
+    return cold_store_read_within(((struct liar *)self)->under, key, size_max, patience_ms, ret,
+                                  ret_size, ret_etag, err);
 }
 
 static int liar_head(void *self, const char *key, struct cold_meta *ret, struct varve_error *err)

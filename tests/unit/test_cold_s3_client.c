@@ -33,6 +33,7 @@ struct seen {
     char method[8];
     char url[256];
     char headers[2048]; /* "name: value\n" */
+    int64_t connect_ms, first_byte_ms;
 };
 
 struct pending {
@@ -77,6 +78,8 @@ static int script_start(void *ctx, struct s3_http_request *r, struct varve_error
     snprintf(seen->method, sizeof(seen->method), "%s", r->method);
     snprintf(seen->url, sizeof(seen->url), "%s", r->url);
     seen->headers[0] = '\0';
+    seen->connect_ms = r->connect_timeout_ms;
+    seen->first_byte_ms = r->first_byte_timeout_ms;
     for (size_t i = 0; i < r->header_count; i++) {
         size_t n = strlen(seen->headers);
 
@@ -480,6 +483,32 @@ static void a_store_never_reached_is_given_up_soon_and_one_known_later(void **st
     assert_int_equal(stats.retries, 2 + 5);
 }
 
+static void a_call_with_little_patience_waits_no_longer_and_tries_no_later(void **state)
+{
+    struct s3_call call = put_call();
+    struct varve_error err;
+
+    (void)state;
+    answer(503, "SlowDown");
+    well();
+    assert_int_equal(s3_client_call(client, &call, &err), 0);
+    assert_int_equal(script.seen[0].first_byte_ms, 0); /* as usual */
+    call.patience_ms = 60000;
+    answer(503, "SlowDown");
+    well();
+    assert_int_equal(s3_client_call(client, &call, &err), 0);
+    assert_in_range(script.seen[2].first_byte_ms, 1, 60000);
+    assert_in_range(script.seen[3].first_byte_ms, 1, script.seen[2].first_byte_ms - 1);
+    assert_int_equal(script.seen[3].connect_ms, script.seen[3].first_byte_ms);
+    call.patience_ms = 1; /* over before many requests */
+    for (int i = 0; i < 20; i++)
+        answer(503, "SlowDown");
+    assert_int_equal(s3_client_call(client, &call, &err), VARVE_E_STORE);
+    assert_true(err.retriable);
+    assert_in_range(call.requests, 1, 5);
+    script.line_count = script.next;
+}
+
 static void the_clock_is_corrected_once(void **state)
 {
     static const char date[] = "Tue, 15 Nov 2044 08:12:31 GMT";
@@ -855,6 +884,7 @@ int main(void)
         CASE(a_body_refused_for_its_checksum_is_sent_again_unless_it_was_made_wrong),
         CASE(a_refused_certificate_is_no_matter_of_patience),
         CASE(a_store_never_reached_is_given_up_soon_and_one_known_later),
+        CASE(a_call_with_little_patience_waits_no_longer_and_tries_no_later),
         CASE(the_clock_is_corrected_once),
         CASE(a_refused_head_with_another_time_is_a_matter_of_the_clock),
         CASE(expired_credentials_are_fetched_anew_once),
