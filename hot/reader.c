@@ -105,6 +105,20 @@ static int reader_enter(struct hot_reader *reader, struct varve_error *err)
     return rc;
 }
 
+/* There is no batch where the index pointed to, as *err says: it may have pointed to a wrong place.
+ * Where it cannot be made again, or is our own, the damage is what *err says. */
+static int reader_place_anew(struct hot_reader *reader, struct varve_error *err)
+{
+    struct varve_error why;
+    int rc = hot_sparse_rebuild(reader->segment, &why);
+    reader->index_tried = true;
+    if (rc == 0)
+        return reader_place(reader, err);
+    if (rc != VARVE_E_CORRUPT && err)
+        *err = why;
+    return rc;
+}
+
 /* Damage where the reader stands, or was about to. 0: look again. */
 static int reader_doubt(struct hot_reader *reader, struct varve_error *err)
 {
@@ -200,11 +214,7 @@ int hot_reader_next(struct hot_reader *reader, const void **ret_data, struct rec
             }
         } else if (rc == VARVE_E_CORRUPT && reader->segment && reader->by_index &&
                    !reader->index_tried) {
-            /* The index may have pointed to a wrong place; the log itself says. */
-            reader->index_tried = true;
-            rc = hot_sparse_rebuild(reader->segment, err);
-            if (rc == 0)
-                rc = reader_place(reader, err);
+            rc = reader_place_anew(reader, err);
         }
         if (rc == VARVE_E_CORRUPT)
             rc = reader_doubt(reader, err);

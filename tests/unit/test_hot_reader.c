@@ -141,6 +141,32 @@ static void a_flipped_bit_is_named_and_not_served(void **state)
     hot_set_close(set);
 }
 
+/* Found by the simulation: of a batch where the index points to, the index got the blame. */
+static void damage_under_the_writer_is_the_segments_and_not_its_indexs(void **state)
+{
+    struct support_env *e = *state;
+    struct hot_set_options options = support_hot_options();
+    struct hot_reader *reader;
+    struct record_batch batch;
+    const void *data;
+    struct varve_error err;
+    options.segment_bytes = 65536;
+    struct hot_set *set = support_hot_open(e, &options, NULL);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(support_hot_append(set, 10, 100, &err), 0);
+    const char *path = support_hot_path(e, 0, "log");
+    support_file_flip(path, support_file_size(path) / 2, 0x80);
+    assert_int_equal(hot_reader_new(set, &reader, &err), 0);
+    for (int64_t offset = 10; offset < 20; offset += 5) {
+        assert_int_equal(hot_reader_seek(reader, offset, &err), 0);
+        assert_int_equal(hot_reader_next(reader, &data, &batch, &err), VARVE_E_CORRUPT);
+        assert_non_null(strstr(err.msg, "00000000000000000000.log: position"));
+        assert_null(strstr(err.msg, ".index"));
+    }
+    hot_reader_free(reader);
+    hot_set_close(set);
+}
+
 static void a_failed_read_is_an_io_error_and_can_be_repeated(void **state)
 {
     struct support_env *e = *state;
@@ -269,6 +295,7 @@ int main(void)
         TEST(a_reader_at_the_end_goes_on_when_more_comes),
         TEST(the_last_reader_of_a_segment_that_is_gone_closes_it_without_a_lock),
         TEST(a_flipped_bit_is_named_and_not_served),
+        TEST(damage_under_the_writer_is_the_segments_and_not_its_indexs),
         TEST(a_failed_read_is_an_io_error_and_can_be_repeated),
         TEST(the_first_record_at_or_after_a_time_is_found),
         TEST(an_index_that_went_with_its_evicted_segment_is_no_warning),
