@@ -151,6 +151,9 @@ static int move_find(struct hot_set *set, struct hot_segment *segment, int64_t f
     const void *data;
     uint64_t pos;
     int64_t offset;
+    *ret = (struct hot_point){segment->base_offset, 0, segment->base_offset};
+    if (from == segment->base_offset) /* whatever is in it */
+        return 0;
     int rc = hot_segment_locate(segment, from, &pos, &offset, err);
     if (rc == 0)
         rc = hot_scan_init(&scan, set->io, err);

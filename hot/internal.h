@@ -193,6 +193,9 @@ void hot_scan_start(struct hot_scan *scan, int fd, const char *path, uint64_t po
  * `limit`. VARVE_E_CORRUPT: torn or damaged, `pos` stays where it is. */
 int hot_scan_next(struct hot_scan *scan, const void **ret_data, struct record_batch *ret,
                   struct varve_error *err);
+/* Instead of the next: the first whole batch of an offset not below the scan's, wherever from `pos`
+ * on it begins. VARVE_E_NOT_FOUND: there is none. The scan is used up. */
+int hot_scan_search(struct hot_scan *scan, struct record_batch *ret, struct varve_error *err);
 
 /* segment.c */
 int hot_segment_new(struct hot_set *set, int64_t base_offset, struct hot_segment **ret,

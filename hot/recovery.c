@@ -22,8 +22,6 @@
 #include "base/text.h"
 #include "hot/internal.h"
 
-#define RECOVERY_SEARCH_BYTES (256 * 1024)
-
 struct recovery {
     struct hot_set *set;
     struct hot_recovery *report;
@@ -153,44 +151,18 @@ static int recovery_sources(struct recovery *r, const struct hot_publication *ol
     return 0;
 }
 
-/* Is there a valid batch anywhere behind `pos`? Then the break at `pos` is no torn tail. */
+/* Is there a whole batch anywhere behind a break? Then that is no torn tail. VARVE_E_NOT_FOUND. */
 static int recovery_search(struct hot_set *set, struct hot_segment *segment, uint64_t pos,
-                           uint64_t size, int64_t offset, bool *ret_found, struct varve_error *err)
+                           uint64_t size, int64_t offset, struct varve_error *err)
 {
-    uint8_t *buf = malloc(RECOVERY_SEARCH_BYTES);
-    if (!buf)
-        return base_fail(err, VARVE_E_NO_MEMORY, "search of %s", segment->path);
-    bool found = false;
-    int rc = 0;
-    uint64_t at = pos + 1;
-    while (!found && at + RECORD_BATCH_HEADER_SIZE <= size) {
-        size_t got;
-        size_t want =
-            size - at < RECOVERY_SEARCH_BYTES ? (size_t)(size - at) : RECOVERY_SEARCH_BYTES;
-        rc = base_io_pread_some(set->io, segment->fd, buf, want, (int64_t)at, &got, segment->path,
-                                err);
-        if (rc < 0 || got < RECORD_BATCH_HEADER_SIZE)
-            break;
-        size_t last = got - RECORD_BATCH_HEADER_SIZE;
-        for (size_t i = 0; i <= last && !found; i++) {
-            size_t batch_size = record_batch_size(buf + i);
-            if (buf[i + 16] != 2 || (int64_t)base_get_be64(buf + i) < offset ||
-                batch_size < RECORD_BATCH_HEADER_SIZE || batch_size > size - at - i)
-                continue;
-            uint8_t *batch = malloc(batch_size);
-            if (!batch)
-                continue;
-            struct record_batch decoded;
-            found = base_io_pread_full(set->io, segment->fd, batch, batch_size, (int64_t)(at + i),
-                                       segment->path, NULL) == 0 &&
-                    record_batch_check(batch, batch_size, &decoded, NULL) == 0;
-            free(batch);
-        }
-        at += last + 1;
-    }
-    free(buf);
-    if (rc == 0)
-        *ret_found = found;
+    struct record_batch batch;
+    struct hot_scan scan;
+    int rc = hot_scan_init(&scan, set->io, err);
+    if (rc < 0)
+        return rc;
+    hot_scan_start(&scan, segment->fd, segment->path, pos, offset, size);
+    rc = hot_scan_search(&scan, &batch, err);
+    hot_scan_deinit(&scan);
     return rc;
 }
 
@@ -264,10 +236,10 @@ static int recovery_cut(struct recovery *r, size_t i, uint64_t pos, uint64_t siz
     bool below = r->border_known && point_below(&at, &r->border);
     bool damage = below || (!r->border_known && i + 1 < set->count);
     if (!damage && recovery_unsure(r)) {
-        int rc = recovery_search(set, segment, pos, size, offset, &damage, err);
-        if (rc < 0)
+        int rc = recovery_search(set, segment, pos + 1, size, offset, err);
+        if (rc < 0 && rc != VARVE_E_NOT_FOUND)
             return rc;
-        damage = damage || recovery_holds(set, i + 1);
+        damage = rc == 0 || recovery_holds(set, i + 1);
     }
     if (damage && !below && r->checkpoint_damaged)
         return base_fail(err, VARVE_E_CORRUPT,
@@ -305,17 +277,25 @@ static int recovery_cut(struct recovery *r, size_t i, uint64_t pos, uint64_t siz
 /*
  * Is all below `offset` held elsewhere, too? Not where another writer's history has replaced what
  * lies here: this is the only copy then, and it is to be set aside (I13). The newest batch that can
- * be read says which epoch the files were written in; the next epoch of the log ends it.
+ * be read says which epoch the files were written in; the next epoch of the log ends it. Where none
+ * can there is nothing to lose.
  */
 static bool recovery_held(struct recovery *r, int64_t offset)
 {
     struct hot_set *set = r->set;
     const struct hot_set_options *o = &set->options;
-    int64_t epoch = -1;
     if (r->held < 0) {
+        int64_t epoch = -1;
+        int rc = VARVE_E_NOT_FOUND;
+        for (size_t i = set->count; o->epoch_count > 0 && i > 0 && rc == VARVE_E_NOT_FOUND; i--) {
+            struct hot_segment *segment = set->segments[i - 1];
+            segment->refs++;
+            rc = hot_segment_epoch(segment, &epoch, NULL);
+            hot_segment_unref(segment);
+        }
+        if (rc < 0 && rc != VARVE_E_NOT_FOUND)
+            return false; /* nobody can say so */
         r->held = o->start_offset;
-        for (size_t i = set->count; o->epoch_count > 0 && i > 0 && epoch < 0; i--)
-            epoch = recovery_epoch(set, set->segments[i - 1]);
         for (size_t i = 0; epoch >= 0 && i < o->epoch_count; i++)
             if (o->epochs[i].epoch > epoch && o->epochs[i].start_offset < r->held)
                 r->held = o->epochs[i].start_offset;

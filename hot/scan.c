@@ -5,7 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/error.h"
+#include "base/hash.h"
+
+#define SEARCH_BYTES (64 * 1024) /* of which the CRC is taken at once */
 
 int hot_scan_init(struct hot_scan *scan, const struct base_io *io, struct varve_error *err)
 {
@@ -118,4 +122,68 @@ int hot_scan_next(struct hot_scan *scan, const void **ret_data, struct record_ba
     *ret_data = data;
     *ret = batch;
     return 0;
+}
+
+/* The CRC32C of a batch of the file, piece by piece: one that damage has made up may be as large as
+ * a segment. VARVE_E_CORRUPT: the file ends before. */
+static int search_crc(const struct hot_scan *scan, uint64_t pos, uint64_t end, uint8_t *piece,
+                      uint32_t *ret, struct varve_error *err)
+{
+    uint32_t crc = 0;
+    while (pos < end) {
+        size_t size = end - pos < SEARCH_BYTES ? (size_t)(end - pos) : SEARCH_BYTES;
+        int rc = base_io_pread_full(scan->io, scan->fd, piece, size, (int64_t)pos, scan->path, err);
+        if (rc < 0)
+            return rc;
+        crc = base_crc32c(crc, piece, size);
+        pos += size;
+    }
+    *ret = crc;
+    return 0;
+}
+
+/* Does a whole batch of scan->offset or above begin at `pos` with these bytes? 1 or 0. */
+static int search_try(const struct hot_scan *scan, const uint8_t *header, uint64_t pos,
+                      uint8_t *piece, struct record_batch *ret, struct varve_error *err)
+{
+    struct record_batch batch;
+    struct varve_error why;
+    uint32_t crc;
+    if ((int64_t)base_get_be64(header) < scan->offset ||
+        record_batch_decode(header, (size_t)(scan->limit - pos), &batch, NULL) < 0)
+        return 0;
+    int rc = search_crc(scan, pos + RECORD_BATCH_CRC_FROM, pos + batch.size, piece, &crc, &why);
+    if (rc < 0 && rc != VARVE_E_CORRUPT) { /* it cannot be said, so it must not be */
+        if (err)
+            *err = why;
+        return rc;
+    }
+    if (rc < 0 || crc != batch.crc)
+        return 0;
+    *ret = batch;
+    return 1;
+}
+
+int hot_scan_search(struct hot_scan *scan, struct record_batch *ret, struct varve_error *err)
+{
+    uint8_t *piece = malloc(SEARCH_BYTES);
+    if (!piece)
+        return base_fail(err, VARVE_E_NO_MEMORY, "search of %s", scan->path);
+    int found = 0;
+    while (found == 0 && scan->pos + RECORD_BATCH_HEADER_SIZE <= scan->limit) {
+        uint64_t left = scan->limit - scan->pos;
+        size_t got, want = left < scan->capacity ? (size_t)left : scan->capacity;
+        found = base_io_pread_some(scan->io, scan->fd, scan->buf, want, (int64_t)scan->pos, &got,
+                                   scan->path, err);
+        if (found < 0 || got < RECORD_BATCH_HEADER_SIZE)
+            break;
+        size_t last = got - RECORD_BATCH_HEADER_SIZE;
+        for (size_t i = 0; i <= last && found == 0; i++)
+            found = search_try(scan, scan->buf + i, scan->pos + i, piece, ret, err);
+        scan->pos += last + 1;
+    }
+    free(piece);
+    if (found == 0)
+        return base_fail(err, VARVE_E_NOT_FOUND, "%s: no whole batch", scan->path);
+    return found < 0 ? found : 0;
 }

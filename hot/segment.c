@@ -407,6 +407,27 @@ int hot_segment_verify(struct hot_segment *segment, struct varve_error *err)
     return 0;
 }
 
+int hot_segment_epoch(struct hot_segment *segment, int64_t *ret, struct varve_error *err)
+{
+    struct hot_set *set = segment->set;
+    struct record_batch batch;
+    struct hot_scan scan;
+    base_mutex_lock(&set->lock);
+    uint64_t size = segment->visible.size;
+    base_mutex_unlock(&set->lock);
+    int rc = hot_segment_open(segment, err);
+    if (rc == 0)
+        rc = hot_scan_init(&scan, set->io, err);
+    if (rc < 0)
+        return rc;
+    hot_scan_start(&scan, segment->fd, segment->path, 0, segment->base_offset, size);
+    rc = hot_scan_search(&scan, &batch, err);
+    hot_scan_deinit(&scan);
+    if (rc == 0)
+        *ret = batch.leader_epoch;
+    return rc;
+}
+
 /* The index as its file holds it, also while the truth is still in memory. */
 static int check_index_file(struct hot_segment *segment, struct varve_error *err)
 {

@@ -52,6 +52,10 @@ void hot_segment_forget(struct hot_segment *segment, uint64_t pos, uint64_t size
 int hot_segment_locate(struct hot_segment *segment, int64_t offset, uint64_t *ret_pos,
                        int64_t *ret_offset, struct varve_error *err);
 
+/* The leader epoch of the first batch that is whole, behind damage if need be. VARVE_E_NOT_FOUND:
+ * there is none. */
+int hot_segment_epoch(struct hot_segment *segment, int64_t *ret, struct varve_error *err);
+
 /* Checks every byte: batch CRCs, dense offsets, the index against the batches. VARVE_E_CORRUPT
  * names file and position. */
 int hot_segment_verify(struct hot_segment *segment, struct varve_error *err);

@@ -64,6 +64,7 @@ enum {
     POS_END = 61,
 };
 static_assert(POS_END == RECORD_BATCH_HEADER_SIZE, "the header is 61 bytes");
+static_assert(POS_ATTRIBUTES == RECORD_BATCH_CRC_FROM, "the CRC covers all behind itself");
 static_assert(POS_LENGTH + 4 == RECORD_BATCH_PREFIX_SIZE, "the prefix ends after the length");
 
 #define ATTRIBUTE_CODEC 0x07

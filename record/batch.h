@@ -13,6 +13,7 @@
 
 #define RECORD_BATCH_HEADER_SIZE 61
 #define RECORD_BATCH_PREFIX_SIZE 12      /* base offset and batch length: enough to know the size */
+#define RECORD_BATCH_CRC_FROM 21         /* what the CRC covers, up to the end */
 #define RECORD_BATCH_SIZE_MAX 0x7fffffff /* bytes, the format's own limit */
 
 /* A decoded header. Plain data. */

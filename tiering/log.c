@@ -243,9 +243,7 @@ static int leader_epoch_last(struct hot_set *hot, const struct hot_range *range,
 {
     struct hot_segment *segment;
     struct hot_segment_info info;
-    uint8_t header[RECORD_BATCH_HEADER_SIZE];
     struct varve_error why;
-    size_t got;
     int rc = leader_epoch_at(hot, range->end - 1, ret, err);
 
     for (int64_t at = range->end - 1; rc == VARVE_E_CORRUPT && at >= range->floor;
@@ -253,13 +251,13 @@ static int leader_epoch_last(struct hot_set *hot, const struct hot_range *range,
         if (hot_segment_find(hot, at, false, &segment, &why) < 0)
             break;
         hot_segment_extent(segment, &info);
-        if (hot_segment_read(segment, header, sizeof(header), 0, &got, &why) == 0 &&
-            got == sizeof(header) && record_batch_size(header) >= sizeof(header) &&
-            (int64_t)base_get_be64(header) == info.base_offset) {
-            *ret = (int32_t)base_get_be32(header + 12);
-            rc = 0;
-        }
+        int one = hot_segment_epoch(segment, ret, &why);
         hot_segment_unref(segment);
+        if (one == VARVE_E_NOT_FOUND)
+            continue;
+        rc = one;
+        if (rc < 0 && err)
+            *err = why;
     }
     return rc;
 }

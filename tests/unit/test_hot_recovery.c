@@ -431,6 +431,59 @@ static void a_torn_tail_that_diverged_is_cut_and_not_taken_for_a_copy(void **sta
     hot_set_close(set);
 }
 
+/* Of such a tail nobody could say which epoch it was written in when the first batch and the index
+ * were damaged: it went as a copy, with the batches behind that are nowhere else (967427). */
+static void a_diverged_tail_whose_first_batch_is_damaged_is_not_taken_for_a_copy(void **state)
+{
+    struct support_env *e = *state;
+    static const struct index_epoch history[] = {{0, 0}, {8, 5}};
+    struct hot_set_options options = support_hot_options();
+    struct varve_error err;
+    struct hot_set *set = support_hot_open(e, &options, NULL);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(support_hot_append(set, 10, 100, &err), 0);
+    assert_int_equal(hot_set_seal(set, &err), 0);
+    hot_set_close(set);
+    support_file_flip(support_hot_path(e, 0, "log"), 5, 0x26);
+    unlink(support_hot_path(e, 0, "index"));
+    options.start_offset = 100;
+    options.epochs = history;
+    options.epoch_count = 2;
+    assert_int_equal(
+        hot_set_open(&e->env, support_tmpdir_path(e->dir, "log"), &options, &set, NULL, &err),
+        VARVE_E_CORRUPT);
+    assert_non_null(strstr(err.msg, "00000000000000000000.log"));
+    support_file_flip(support_hot_path(e, 0, "log"), 5, 0x26);
+    set = support_hot_open(e, &options, NULL);
+    assert_int_equal(support_hot_read(set, 0), 20);
+    hot_set_close(set);
+}
+
+/* A read that failed, or memory that was lacking, was taken for no batch being there. */
+static void where_it_cannot_be_said_that_no_batch_follows_nothing_is_cut(void **state)
+{
+    struct support_env *e = *state;
+    struct hot_set_options options = support_hot_options();
+    struct varve_error err;
+    struct hot_set *set = support_hot_open(e, &options, NULL);
+    struct support_io_fault fault = {.call = SUPPORT_IO_PREAD, .path = ".log", .sys_errno = EIO};
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(support_hot_append(set, 10, 100, &err), 0);
+    hot_set_abandon(set);
+    forget_boot(e);
+    unlink(support_tmpdir_path(e->dir, "log/checkpoint"));
+    support_file_truncate(support_tmpdir_path(e->dir, "log/published"), 0);
+    unlink(support_hot_path(e, 0, "index"));
+    support_file_flip(support_hot_path(e, 0, "log"), 100, 1);
+    int rc = VARVE_E_IO;
+    for (fault.nth = 1; rc == VARVE_E_IO && fault.nth < 20; fault.nth++) {
+        support_io_fail(e->io, &fault);
+        rc = hot_set_open(&e->env, support_tmpdir_path(e->dir, "log"), &options, &set, NULL, &err);
+    }
+    assert_int_equal(rc, VARVE_E_CORRUPT);
+    assert_true(fault.nth > 3);
+}
+
 /* Power had kept the second file's name and not the first one's. */
 static void a_first_file_whose_name_was_lost_does_not_keep_the_log_from_opening(void **state)
 {
@@ -798,6 +851,8 @@ int main(void)
         TEST(a_hole_between_segments_is_damage),
         TEST(a_hole_that_the_cold_tier_fills_is_no_torn_tail),
         TEST(a_torn_tail_that_diverged_is_cut_and_not_taken_for_a_copy),
+        TEST(a_diverged_tail_whose_first_batch_is_damaged_is_not_taken_for_a_copy),
+        TEST(where_it_cannot_be_said_that_no_batch_follows_nothing_is_cut),
         TEST(a_first_file_whose_name_was_lost_does_not_keep_the_log_from_opening),
         TEST(a_hole_in_front_of_what_was_synced_is_no_torn_tail),
         TEST(an_index_of_a_cut_tail_that_cannot_be_replaced_goes),

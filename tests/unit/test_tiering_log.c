@@ -124,6 +124,46 @@ static void a_divergent_tail_is_moved_aside(void **state)
     support_tiering_deinit(&b);
 }
 
+/* Nobody could say in which epoch it was written: it went as a copy of what the bucket holds, with
+ * the whole batch in the middle that is nowhere else. */
+static void a_divergent_tail_is_moved_aside_though_it_is_damaged(void **state)
+{
+    struct support_env *e = *state;
+    struct support_tiering a, b;
+    char path[256];
+    int64_t n;
+
+    support_tiering_init(&a, e);
+    support_tiering_open_ok(&a);
+    support_tiering_fill(&a, 1);
+    support_tiering_run_ok(&a, true, false);
+    n = a.end;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(support_tiering_append(&a, 1100, 1, false, NULL), 0); /* never uploaded */
+    assert_int_equal(hot_set_seal(a.hot, NULL), 0);
+    support_tiering_close(&a);
+    snprintf(path, sizeof(path), "%s/hot/%020lld.log", a.local_path, (long long)n);
+    int64_t size = support_file_size(path);
+    support_file_flip(path, 8, 0x80); /* lengths that no batch has, of the first and the last one */
+    support_file_flip(path, size / 3 * 2 + 8, 0x80);
+    support_tiering_init_other(&b, &a, "second");
+    b.take_over = true;
+    support_tiering_open_ok(&b);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(support_tiering_append(&b, 700, 1, false, NULL), 0);
+    support_tiering_run_ok(&b, true, false);
+    support_tiering_close(&b);
+    a.take_over = true;
+    support_tiering_open_ok(&a); /* I13 */
+    assert_int_equal(root_of(&a).end_offset, n + 12);
+    assert_int_equal(
+        support_file_size(support_tmpdir_path(e->dir, "local/divergent/%020lld-0/%020lld.log",
+                                              (long long)n, (long long)n)),
+        size);
+    support_tiering_deinit(&a);
+    support_tiering_deinit(&b);
+}
+
 static int store_is_away(void *ctx, enum cold_op op, const char *key, bool after)
 {
     (void)ctx;
@@ -611,6 +651,7 @@ int main(void)
         support_env_test(opening_a_log_that_is_not_there_is_a_condition),
         support_env_test(another_store_is_refused_unless_it_takes_over),
         support_env_test(a_divergent_tail_is_moved_aside),
+        support_env_test(a_divergent_tail_is_moved_aside_though_it_is_damaged),
         support_env_test(a_log_opens_without_its_bucket_and_compares_later),
         support_env_test(a_disk_that_is_behind_its_bucket_stops_when_the_bucket_is_back),
         support_env_test(a_missing_root_stalls_a_log_that_had_one),
