@@ -200,6 +200,9 @@ int hot_scan_search(struct hot_scan *scan, struct record_batch *ret, struct varv
 /* segment.c */
 int hot_segment_new(struct hot_set *set, int64_t base_offset, struct hot_segment **ret,
                     struct varve_error *err);
+/* hot_scan_search over an open segment's `size` bytes from `pos` on. */
+int hot_segment_search(struct hot_segment *segment, uint64_t pos, uint64_t size, int64_t offset,
+                       struct record_batch *ret, struct varve_error *err);
 /* With set->lock held, to be let go of by hot_set_unlock: closing the last descriptor of an
  * unlinked file frees its blocks, which can take long. */
 void hot_segment_unref_locked(struct hot_segment *segment);

@@ -151,21 +151,6 @@ static int recovery_sources(struct recovery *r, const struct hot_publication *ol
     return 0;
 }
 
-/* Is there a whole batch anywhere behind a break? Then that is no torn tail. VARVE_E_NOT_FOUND. */
-static int recovery_search(struct hot_set *set, struct hot_segment *segment, uint64_t pos,
-                           uint64_t size, int64_t offset, struct varve_error *err)
-{
-    struct record_batch batch;
-    struct hot_scan scan;
-    int rc = hot_scan_init(&scan, set->io, err);
-    if (rc < 0)
-        return rc;
-    hot_scan_start(&scan, segment->fd, segment->path, pos, offset, size);
-    rc = hot_scan_search(&scan, &batch, err);
-    hot_scan_deinit(&scan);
-    return rc;
-}
-
 /* Unlinks the segments from `first` on, from the end, so that what is there stays contiguous
  * whenever we are interrupted. */
 static int recovery_drop(struct recovery *r, size_t first, struct varve_error *err)
@@ -189,38 +174,36 @@ static int recovery_drop(struct recovery *r, size_t first, struct varve_error *e
     return base_dir_sync(set->io, set->dir, err);
 }
 
-/* The leader epoch of a segment's first batch, -1 when it has none that is whole. */
-static int64_t recovery_epoch(struct hot_set *set, struct hot_segment *segment)
-{
-    struct hot_scan scan;
-    struct record_batch batch;
-    const void *data;
-    int64_t epoch = -1;
-    segment->refs++;
-    if (hot_segment_open(segment, NULL) == 0 && hot_scan_init(&scan, set->io, NULL) == 0) {
-        hot_scan_start(&scan, segment->fd, segment->path, 0, segment->base_offset,
-                       segment->visible.size);
-        if (hot_scan_next(&scan, &data, &batch, NULL) == 0)
-            epoch = batch.leader_epoch;
-        hot_scan_deinit(&scan);
-    }
-    hot_segment_unref(segment);
-    return epoch;
-}
-
 /* May more have been vouched for than the border says? */
 static bool recovery_unsure(const struct recovery *r)
 {
     return !r->border_known || r->checkpoint_damaged;
 }
 
-/* Is there a valid batch in any of the segments from `first` on? */
-static bool recovery_holds(struct hot_set *set, size_t first)
+/* Does any of the segments from `first` on begin with a whole batch? */
+static int recovery_holds(struct hot_set *set, size_t first, bool *ret, struct varve_error *err)
 {
-    bool holds = false;
-    for (size_t i = first; !holds && i < set->count; i++)
-        holds = recovery_epoch(set, set->segments[i]) >= 0;
-    return holds;
+    struct hot_scan scan;
+    struct record_batch batch;
+    const void *data;
+    int rc = hot_scan_init(&scan, set->io, err);
+    *ret = false;
+    for (size_t i = first; rc == 0 && !*ret && i < set->count; i++) {
+        struct hot_segment *segment = set->segments[i];
+        segment->refs++;
+        rc = hot_segment_open(segment, err);
+        if (rc == 0) {
+            hot_scan_start(&scan, segment->fd, segment->path, 0, segment->base_offset,
+                           segment->visible.size);
+            rc = hot_scan_next(&scan, &data, &batch, err);
+            *ret = rc == 0;
+        }
+        if (rc == VARVE_E_CORRUPT || rc == VARVE_E_END)
+            rc = 0;
+        hot_segment_unref(segment);
+    }
+    hot_scan_deinit(&scan);
+    return rc;
 }
 
 /*
@@ -236,10 +219,13 @@ static int recovery_cut(struct recovery *r, size_t i, uint64_t pos, uint64_t siz
     bool below = r->border_known && point_below(&at, &r->border);
     bool damage = below || (!r->border_known && i + 1 < set->count);
     if (!damage && recovery_unsure(r)) {
-        int rc = recovery_search(set, segment, pos + 1, size, offset, err);
-        if (rc < 0 && rc != VARVE_E_NOT_FOUND)
+        struct record_batch batch; /* a whole one behind the break: that is no torn tail */
+        int rc = hot_segment_search(segment, pos + 1, size, offset, &batch, err);
+        damage = rc == 0;
+        if (rc == VARVE_E_NOT_FOUND)
+            rc = recovery_holds(set, i + 1, &damage, err);
+        if (rc < 0)
             return rc;
-        damage = rc == 0 || recovery_holds(set, i + 1);
     }
     if (damage && !below && r->checkpoint_damaged)
         return base_fail(err, VARVE_E_CORRUPT,
@@ -575,8 +561,11 @@ static int recovery_front(struct recovery *r, struct varve_error *err)
     if (set->count == 0 || set->segments[0]->base_offset <= start ||
         set->segments[0]->base_offset <= r->floor)
         return 0;
-    if (!damage && recovery_unsure(r))
-        damage = recovery_holds(set, 0);
+    if (!damage && recovery_unsure(r)) {
+        int rc = recovery_holds(set, 0, &damage, err);
+        if (rc < 0)
+            return rc;
+    }
     if (damage)
         return 0; /* who knows both tiers says that offsets are missing */
     base_log(&set->env->logger, BASE_LOG_WARNING,

@@ -407,22 +407,29 @@ int hot_segment_verify(struct hot_segment *segment, struct varve_error *err)
     return 0;
 }
 
+int hot_segment_search(struct hot_segment *segment, uint64_t pos, uint64_t size, int64_t offset,
+                       struct record_batch *ret, struct varve_error *err)
+{
+    struct hot_scan scan;
+    int rc = hot_scan_init(&scan, segment->set->io, err);
+    if (rc < 0)
+        return rc;
+    hot_scan_start(&scan, segment->fd, segment->path, pos, offset, size);
+    rc = hot_scan_search(&scan, ret, err);
+    hot_scan_deinit(&scan);
+    return rc;
+}
+
 int hot_segment_epoch(struct hot_segment *segment, int64_t *ret, struct varve_error *err)
 {
     struct hot_set *set = segment->set;
     struct record_batch batch;
-    struct hot_scan scan;
     base_mutex_lock(&set->lock);
     uint64_t size = segment->visible.size;
     base_mutex_unlock(&set->lock);
     int rc = hot_segment_open(segment, err);
     if (rc == 0)
-        rc = hot_scan_init(&scan, set->io, err);
-    if (rc < 0)
-        return rc;
-    hot_scan_start(&scan, segment->fd, segment->path, 0, segment->base_offset, size);
-    rc = hot_scan_search(&scan, &batch, err);
-    hot_scan_deinit(&scan);
+        rc = hot_segment_search(segment, 0, size, segment->base_offset, &batch, err);
     if (rc == 0)
         *ret = batch.leader_epoch;
     return rc;

@@ -516,6 +516,37 @@ static void a_first_file_whose_name_was_lost_does_not_keep_the_log_from_opening(
     }
 }
 
+/* A file that could not be read counted as one with nothing in it. */
+static void files_behind_a_hole_that_cannot_be_read_are_not_dropped(void **state)
+{
+    struct support_env *e = *state;
+    struct hot_set_options options = support_hot_options();
+    struct varve_error err;
+    struct hot_range range;
+    struct support_io_fault fault = {.call = SUPPORT_IO_PREAD, .path = ".log", .sys_errno = EIO};
+    struct hot_set *set = support_hot_open(e, &options, NULL);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(support_hot_append(set, 10, 20, &err), 0);
+        assert_int_equal(hot_set_seal(set, &err), 0);
+    }
+    hot_set_abandon(set);
+    forget_boot(e);
+    unlink(support_hot_path(e, 0, "log"));
+    unlink(support_tmpdir_path(e->dir, "log/checkpoint"));
+    support_file_truncate(support_tmpdir_path(e->dir, "log/published"), 0);
+    int rc = VARVE_E_IO;
+    for (fault.nth = 1; rc == VARVE_E_IO && fault.nth < 20; fault.nth++) {
+        support_io_fail(e->io, &fault);
+        rc = hot_set_open(&e->env, support_tmpdir_path(e->dir, "log"), &options, &set, NULL, &err);
+    }
+    assert_int_equal(rc, 0);
+    assert_true(fault.nth > 2);
+    hot_set_range(set, &range);
+    assert_int_equal(range.floor, 10);
+    assert_int_equal(range.end, 20);
+    hot_set_close(set);
+}
+
 /* But what was synced, or may have been, is never dropped. */
 static void a_hole_in_front_of_what_was_synced_is_no_torn_tail(void **state)
 {
@@ -854,6 +885,7 @@ int main(void)
         TEST(a_diverged_tail_whose_first_batch_is_damaged_is_not_taken_for_a_copy),
         TEST(where_it_cannot_be_said_that_no_batch_follows_nothing_is_cut),
         TEST(a_first_file_whose_name_was_lost_does_not_keep_the_log_from_opening),
+        TEST(files_behind_a_hole_that_cannot_be_read_are_not_dropped),
         TEST(a_hole_in_front_of_what_was_synced_is_no_torn_tail),
         TEST(an_index_of_a_cut_tail_that_cannot_be_replaced_goes),
         TEST(only_what_is_not_vouched_for_is_read),
