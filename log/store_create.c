@@ -317,15 +317,18 @@ static int create_check_url(const struct base_env *env, const char *url, struct 
     return r;
 }
 
-int log_store_create_env(const struct base_env *env, const char *path,
+int log_store_create_env(const struct base_env *given, const char *path,
                          const struct varve_store_options *options, struct varve_error *err)
 {
     struct varve_store_options o;
+    struct base_env heard = *given;
+    const struct base_env *env = &heard;
     struct base_id id = base_id_new(env->random);
     char *cold = NULL, *meta = NULL, *file = NULL, *draft = NULL;
     int r;
 
     log_options_copy(&o, sizeof(o), options);
+    heard.logger = (struct base_logger){o.message, o.callback_ctx};
     if (!path || !path[0])
         return base_fail(err, VARVE_E_INVALID, "a store needs a directory");
     if (strstr(path, "://"))
@@ -364,11 +367,8 @@ int log_store_create_env(const struct base_env *env, const char *path,
 int varve_store_create(const char *path, const struct varve_store_options *options,
                        struct varve_error *err)
 {
-    struct varve_store_options o;
     struct base_env env;
 
-    log_options_copy(&o, sizeof(o), options);
     base_env_init(&env);
-    env.logger = (struct base_logger){o.message, o.callback_ctx};
     return log_store_create_env(&env, path, options, err);
 }

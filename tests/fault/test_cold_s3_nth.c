@@ -36,8 +36,8 @@
 #define BODY_SIZE 3000
 #define LARGE_SIZE (100 * 1000) /* sent piece by piece */
 #define KEYS 5
-#define READS_BETWEEN                                                                              \
-    200 /* fewer than one read in a hundred is late, or that is how long reads take */
+/* Fewer than one read in a hundred is late, or that is how long reads take. */
+#define READS_BETWEEN 200
 
 static struct support_fakes3 *server;
 static struct support_tmpdir *dir;

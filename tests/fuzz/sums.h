@@ -12,7 +12,8 @@
 /* A whole record batch. */
 static inline void fuzz_sum_batch(uint8_t *batch, size_t size)
 {
-    base_put_be32(batch + 17, base_crc32c(0, batch + 21, size - 21));
+    base_put_be32(batch + RECORD_BATCH_CRC_FROM - 4,
+                  base_crc32c(0, batch + RECORD_BATCH_CRC_FROM, size - RECORD_BATCH_CRC_FROM));
 }
 
 /* A sparse index, of at least a header. */

@@ -88,26 +88,38 @@ static void another_store_is_refused_unless_it_takes_over(void **state)
     support_tiering_deinit(&b);
 }
 
+/* A log with something in the cold tier. Returns n. */
+static int64_t begin_committed(struct support_tiering *a, struct support_env *e)
+{
+    support_tiering_init(a, e);
+    support_tiering_open_ok(a);
+    support_tiering_fill(a, 1);
+    support_tiering_run_ok(a, true, false);
+    return a->end;
+}
+
+/* Another store takes the log over, goes on with so many batches that it uploads, and ends. */
+static void go_on_elsewhere(struct support_tiering *b, struct support_tiering *a, int batches)
+{
+    support_tiering_init_other(b, a, "second");
+    b->take_over = true;
+    support_tiering_open_ok(b);
+    for (int i = 0; i < batches; i++)
+        assert_int_equal(support_tiering_append(b, 700, 1, false, NULL), 0);
+    support_tiering_run_ok(b, true, false);
+    support_tiering_close(b);
+}
+
 static void a_divergent_tail_is_moved_aside(void **state)
 {
     struct support_env *e = *state;
     struct support_tiering a, b;
     struct hot_range range;
-    int64_t n;
+    int64_t n = begin_committed(&a, e);
 
-    support_tiering_init(&a, e);
-    support_tiering_open_ok(&a);
-    support_tiering_fill(&a, 1);
-    support_tiering_run_ok(&a, true, false);
-    n = a.end;
     assert_int_equal(support_tiering_append(&a, 500, 1, false, NULL), 0); /* never uploaded */
     support_tiering_close(&a);
-    support_tiering_init_other(&b, &a, "second");
-    b.take_over = true;
-    support_tiering_open_ok(&b);
-    assert_int_equal(support_tiering_append(&b, 700, 1, false, NULL), 0);
-    support_tiering_run_ok(&b, true, false);
-    support_tiering_close(&b);
+    go_on_elsewhere(&b, &a, 1);
     a.take_over = true;
     support_tiering_open_ok(&a); /* I13 */
     assert_int_equal(tiering_log_epoch(a.t), 2);
@@ -131,13 +143,8 @@ static void a_divergent_tail_is_moved_aside_though_it_is_damaged(void **state)
     struct support_env *e = *state;
     struct support_tiering a, b;
     char path[256];
-    int64_t n;
+    int64_t n = begin_committed(&a, e);
 
-    support_tiering_init(&a, e);
-    support_tiering_open_ok(&a);
-    support_tiering_fill(&a, 1);
-    support_tiering_run_ok(&a, true, false);
-    n = a.end;
     for (int i = 0; i < 3; i++)
         assert_int_equal(support_tiering_append(&a, 1100, 1, false, NULL), 0); /* never uploaded */
     assert_int_equal(hot_set_seal(a.hot, NULL), 0);
@@ -146,13 +153,7 @@ static void a_divergent_tail_is_moved_aside_though_it_is_damaged(void **state)
     int64_t size = support_file_size(path);
     support_file_flip(path, 8, 0x80); /* lengths that no batch has, of the first and the last one */
     support_file_flip(path, size / 3 * 2 + 8, 0x80);
-    support_tiering_init_other(&b, &a, "second");
-    b.take_over = true;
-    support_tiering_open_ok(&b);
-    for (int i = 0; i < 4; i++)
-        assert_int_equal(support_tiering_append(&b, 700, 1, false, NULL), 0);
-    support_tiering_run_ok(&b, true, false);
-    support_tiering_close(&b);
+    go_on_elsewhere(&b, &a, 4);
     a.take_over = true;
     support_tiering_open_ok(&a); /* I13 */
     assert_int_equal(root_of(&a).end_offset, n + 12);
