@@ -7,7 +7,7 @@
  *           fewer than connections_max
  *   wait    on the epoll: sockets, the eventfd by which others wake it, libcurl's own timer
  *   drive   curl_multi_socket_action for each socket that is ready
- *   sweep   every SWEEP_MS: deadlines and cancellations
+ *   sweep   every SWEEP_MS: deadlines, cancellations, and those that still connect
  *   finish  what libcurl says is over: the reply is concluded, `done` called, the handle recycled
  *
  * A handle keeps nothing of the request before (curl_easy_reset, and see curl_init_once);
@@ -24,6 +24,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 
 #include "base/error.h"
 #include "cold/s3/http_private.h"
@@ -73,6 +74,23 @@ static int64_t now_ns(const struct s3_http *http)
     return http->env->clock->mono_ns(http->env->clock->ctx);
 }
 
+/* As libcurl's own, but no child of the user's program inherits it. */
+static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    (void)arg;
+    (void)purpose;
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+/* Up to 8.1 libcurl closes a socket that was never connected first (when its request is cancelled,
+ * when another address was faster) and says so then: the number may be another thread's by now. The
+ * kernel does not find that in this epoll, and nothing happens; for TSan see
+ * tests/tsan.suppressions. */
+static void forget_socket(struct s3_http_thread *th, curl_socket_t fd)
+{
+    epoll_ctl(th->epoll, EPOLL_CTL_DEL, fd, NULL);
+}
+
 static int watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
 {
     struct s3_http_thread *th = arg;
@@ -81,7 +99,7 @@ static int watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void 
     (void)easy;
     (void)known;
     if (what == CURL_POLL_REMOVE) {
-        epoll_ctl(th->epoll, EPOLL_CTL_DEL, fd, NULL);
+        forget_socket(th, fd);
         return 0;
     }
     if (what & CURL_POLL_IN)
@@ -163,6 +181,8 @@ static void active_remove(struct s3_http_thread *th, struct s3_transfer *t)
 static void transfer_begin(struct s3_http_thread *th, struct s3_transfer *t)
 {
     t->easy = handle_take(th);
+    if (t->easy)
+        curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
     if (!t->easy || !s3_transfer_prepare(t, &th->http->options) ||
         curl_multi_add_handle(th->multi, t->easy) != CURLM_OK) {
         t->stop = S3_STOP_NO_MEMORY;
@@ -256,6 +276,24 @@ static void sweep(struct s3_http_thread *th)
     }
 }
 
+/*
+ * After an address that refused or said nothing, libcurl 7.88 opens no socket to the name's next
+ * one until it is asked to look again, and sets a timer for that which is far off, or none: one
+ * dead host among several would use up half of connect_timeout_ms, or all of it.
+ */
+static void look_at_connecting(struct s3_http_thread *th)
+{
+    bool connecting = false;
+    int running;
+
+    for (const struct s3_transfer *t = th->active; t; t = t->next)
+        connecting = connecting || t->sends == 0;
+    if (!connecting)
+        return;
+    /* Deprecated because it looks at all of them; no other does and says what to watch. */
+    CURL_IGNORE_DEPRECATION(curl_multi_socket_all(th->multi, &running);)
+}
+
 static void finish_ended(struct s3_http_thread *th)
 {
     CURLMsg *message;
@@ -333,6 +371,8 @@ static void thread_run(void *arg)
     while (has_work(th, &sweep_now)) {
         if (sweep_now || th->sweep_due_ns <= now_ns(th->http)) {
             sweep(th);
+            look_at_connecting(th);
+            finish_ended(th);
             th->sweep_due_ns = INT64_MAX;
         }
         take_queued(th); /* behind the sweep, which makes room */

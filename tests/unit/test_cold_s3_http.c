@@ -1,5 +1,7 @@
 /* The HTTP engine against a server of a few lines that answers as its path says. */
 #include <arpa/inet.h>
+#include <fcntl.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -625,6 +627,125 @@ static void a_change_over_a_dead_connection_is_not_sent_twice(void **state)
     s3_http_reply_deinit(&reply);
 }
 
+/*
+ * The resolver of this program, libcurl's included: the name of a host that has three addresses,
+ * of which two have nobody; or those of any other name, which are numbers here.
+ */
+#define EXPORTED __attribute__((visibility("default")))
+
+struct answer {
+    struct addrinfo info; /* first */
+    struct sockaddr_in address;
+};
+
+static const char *const dead[] = {"127.0.0.2", "127.0.0.3"};
+
+EXPORTED void freeaddrinfo(struct addrinfo *list)
+{
+    while (list) {
+        struct addrinfo *next = list->ai_next;
+
+        free(list);
+        list = next;
+    }
+}
+
+EXPORTED int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+                         struct addrinfo **ret)
+{
+    bool three = strcmp(name, "three.example") == 0;
+    const char *addresses[] = {three ? dead[0] : name, dead[1], "127.0.0.1"};
+
+    (void)hints;
+    *ret = NULL;
+    for (int i = three ? 2 : 0; i >= 0; i--) {
+        struct answer *a = calloc(1, sizeof(*a));
+
+        a->address.sin_family = AF_INET;
+        a->address.sin_port = htons((uint16_t)(service ? atoi(service) : 0));
+        if (inet_pton(AF_INET, addresses[i], &a->address.sin_addr) != 1) {
+            free(a);
+            return EAI_NONAME;
+        }
+        a->info = (struct addrinfo){.ai_family = AF_INET,
+                                    .ai_socktype = SOCK_STREAM,
+                                    .ai_addrlen = sizeof(a->address),
+                                    .ai_addr = (struct sockaddr *)&a->address,
+                                    .ai_next = *ret};
+        *ret = &a->info;
+    }
+    return 0;
+}
+
+/* A listener of whom the kernel takes no more connections: who knocks hears nothing. */
+static void make_silent(const char *address, int fds[4])
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)server.port)};
+
+    inet_pton(AF_INET, address, &a.sin_addr);
+    fds[0] = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(fds[0], (struct sockaddr *)&a, sizeof(a)), 0);
+    assert_int_equal(listen(fds[0], 0), 0);
+    for (int i = 1; i < 4; i++) {
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        connect(fds[i], (struct sockaddr *)&a, sizeof(a));
+    }
+}
+
+static int64_t seconds_to_the_third(int connect_timeout_ms)
+{
+    const struct s3_http_options options = {.connect_timeout_ms = connect_timeout_ms};
+    int64_t from = env.clock->mono_ns(env.clock->ctx);
+    struct s3_http_request r = request("GET", "/ok");
+    struct varve_error err;
+    char url[100];
+
+    http = s3_http_free(http);
+    assert_int_equal(s3_http_new(&env, &options, &http, &err), 0);
+    snprintf(url, sizeof(url), "http://three.example:%d/ok", server.port);
+    r.url = url;
+    assert_int_equal(outcome_of(&r), S3_HTTP_REPLY);
+    return (env.clock->mono_ns(env.clock->ctx) - from) / 1000000000;
+}
+
+static void the_next_address_is_tried_when_one_refuses(void **state)
+{
+    (void)state;
+    assert_in_range(seconds_to_the_third(60000), 0, 9);
+}
+
+static void the_next_address_is_tried_when_one_is_silent(void **state)
+{
+    int fds[2][4];
+
+    (void)state;
+    for (int i = 0; i < 2; i++)
+        make_silent(dead[i], fds[i]);
+    seconds_to_the_third(4000);
+    for (int i = 0; i < 8; i++)
+        close(fds[i / 4][i % 4]);
+}
+
+static void no_child_inherits_a_connection(void **state)
+{
+    struct s3_http_request r = request("GET", "/ok");
+    struct sockaddr_in a;
+    int found = 0;
+
+    (void)state;
+    assert_int_equal(outcome_of(&r), S3_HTTP_REPLY);
+    for (int fd = 0; fd < 256; fd++) {
+        socklen_t size = sizeof(a);
+
+        if (getpeername(fd, (struct sockaddr *)&a, &size) < 0 || a.sin_family != AF_INET ||
+            a.sin_port != htons((uint16_t)server.port))
+            continue;
+        found++;
+        assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    }
+    assert_int_equal(found, 1);
+}
+
 struct ends {
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -730,6 +851,9 @@ int main(void)
         CASE(a_direct_request_passes_the_proxy_by),
         CASE(a_request_may_connect_in_less_time_than_others),
         CASE(a_change_over_a_dead_connection_is_not_sent_twice),
+        CASE(the_next_address_is_tried_when_one_refuses),
+        CASE(the_next_address_is_tried_when_one_is_silent),
+        CASE(no_child_inherits_a_connection),
         CASE(requests_are_cancelled_one_by_one_and_all_when_freed),
         CASE(connections_are_capped_and_the_lower_priority_number_goes_first),
     };
