@@ -126,7 +126,7 @@ class S3:
 
     def pause(self):
         """It keeps its connections and answers nothing, until resume()."""
-        self.signal(signal.SIGSTOP)
+        varvetest.halt(*self.pids())
 
     def resume(self):
         self.signal(signal.SIGCONT)
@@ -139,8 +139,7 @@ class S3:
     def silent(self):
         """What listens takes connections and answers nothing, as long as that lasts."""
         pids = self.gateway_pids()
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
+        varvetest.halt(*pids)
         try:
             yield
         finally:

@@ -303,7 +303,7 @@ def test_a_paused_writer_that_wakes_after_a_takeover_acknowledges_nothing(d):
             sent.append(b"old %d" % len(sent))
             a.send(sent[-1])
             a.poll(0.003)
-        a.p.send_signal(signal.SIGSTOP)
+        halt(a.p.pid)
         stopped = time.monotonic()
         for _ in range(20):  # these wait in its pipe
             a.send(b"late")

@@ -7,13 +7,16 @@ tiering forced on: a log that run() or start() makes gets TINY_OPTIONS where the
 run() has appended to such a log is tiered at once.
 """
 
+import glob
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 
 # meson test sets these; by hand the scripts take what is in build/.
@@ -156,6 +159,28 @@ def move_cold(store, url):
     crc = re.search("the bytes give ([0-9a-f]{8})", run("config", store, expect=None)[1]).group(1)
     with open(path, "w", encoding="utf-8") as f:
         f.write(re.sub(r"^crc32c = .*$", "crc32c = " + crc, text, flags=re.M))
+
+
+def is_stopped(pid):
+    for path in glob.glob("/proc/%d/task/*/stat" % pid):
+        try:
+            with open(path, encoding="utf-8", errors="replace") as f:
+                state = f.read().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # that thread has ended
+        if state not in "TZX":
+            return False
+    return True
+
+
+def halt(*pids):
+    """SIGSTOP, until each of their threads stands still: those that are late can go on answering for a while."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    until = time.monotonic() + 60
+    while not all(map(is_stopped, pids)):
+        assert time.monotonic() < until, "a minute after SIGSTOP some of %s still run" % (pids,)
+        time.sleep(0.005)
 
 
 def flip(path, pos, mask=0x01):
