@@ -10,6 +10,8 @@
 
 #include "base/text.h"
 
+#define TIME_MAX_US 3.1536e15 /* 100 years of 365 days */
+
 static void *checked(void *memory)
 {
     if (memory)
@@ -279,12 +281,15 @@ bool fakes3_text_parse_us(const char *text, int64_t *ret_us)
     char *end;
 
     value = strtod(text, &end);
-    if (end == text || !(value > -1e9 && value < 1e9))
+    if (end == text)
         return false;
     for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
         if (strcmp(end, units[i].unit) != 0)
             continue;
-        *ret_us = (int64_t)(value * units[i].us);
+        value *= units[i].us;
+        if (!(value > -TIME_MAX_US && value < TIME_MAX_US)) /* nor NaN */
+            return false;
+        *ret_us = (int64_t)value;
         return true;
     }
     return false;

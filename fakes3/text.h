@@ -47,7 +47,7 @@ void fakes3_text_iso_date(int64_t ms, char ret[FAKES3_DATE_SIZE]);  /* 2015-05-1
 /* 20150518T000000Z, or an HTTP date. */
 bool fakes3_text_parse_date(const char *text, int64_t *ret_ms);
 
-/* "30ms", "1.5s", "-2h", "250us"; a plain number is ms. */
+/* "30ms", "1.5s", "-2h", "250us"; a plain number is ms. Less than a hundred years either way. */
 bool fakes3_text_parse_us(const char *text, int64_t *ret_us);
 
 #endif

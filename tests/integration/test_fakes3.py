@@ -629,9 +629,17 @@ def test_counts_log_and_reset(d):
         assert s.control("GET", "nothing").status == 404
 
 
+def run(*args):
+    return subprocess.run([FAKES3, *args], capture_output=True, timeout=20, text=True)
+
+
+def test_a_time_beyond_64_bits_is_refused(_):
+    for args in (("--fault", "skew=9e8d"), ("--fault", "skew=nan"), ("--clock-skew", "-9e8d"), ("--day", "101000d")):
+        done = run(*args)
+        assert done.returncode == 2 and args[1] in done.stderr, (args, done)
+
+
 def test_command_line(d):
-    def run(*args):
-        return subprocess.run([FAKES3, *args], capture_output=True, timeout=20, text=True)
     text = run("--help").stdout
     page = open(os.path.join(os.environ["SOURCE_ROOT"], "docs/man/varve-fakes3.1")).read().replace("\\-", "-")
     for option in set(w.strip("[]=,") for w in text.split() if w.strip("[").startswith("--")):
