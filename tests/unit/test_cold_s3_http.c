@@ -716,14 +716,13 @@ static void the_next_address_is_tried_when_one_refuses(void **state)
 
 static void the_next_address_is_tried_when_one_is_silent(void **state)
 {
-    int fds[2][4];
+    int fds[4];
 
     (void)state;
-    for (int i = 0; i < 2; i++)
-        make_silent(dead[i], fds[i]);
-    seconds_to_the_third(4000);
-    for (int i = 0; i < 8; i++)
-        close(fds[i / 4][i % 4]);
+    make_silent(dead[0], fds);
+    seconds_to_the_third(5000);
+    for (int i = 0; i < 4; i++)
+        close(fds[i]);
 }
 
 static void no_child_inherits_a_connection(void **state)
