@@ -49,6 +49,13 @@ static void forget_boot(struct support_env *e)
     free(data);
 }
 
+/* No checkpoint, and a torn `published`. */
+static void lose_what_vouches(struct support_env *e)
+{
+    unlink(support_tmpdir_path(e->dir, "log/checkpoint"));
+    support_file_truncate(support_tmpdir_path(e->dir, "log/published"), 0);
+}
+
 static void clear(struct support_env *e)
 {
     base_tree_remove(&base_io_posix, support_tmpdir_path(e->dir, "log"), NULL);
@@ -389,8 +396,7 @@ static void a_hole_that_the_cold_tier_fills_is_no_torn_tail(void **state)
     hot_set_abandon(set);
     forget_boot(e);
     unlink(support_hot_path(e, 10, "log"));
-    unlink(support_tmpdir_path(e->dir, "log/checkpoint"));
-    support_file_truncate(support_tmpdir_path(e->dir, "log/published"), 0);
+    lose_what_vouches(e);
     options.start_offset = 20;
     set = support_hot_open(e, &options, &recovery);
     hot_set_range(set, &range);
@@ -471,8 +477,7 @@ static void where_it_cannot_be_said_that_no_batch_follows_nothing_is_cut(void **
         assert_int_equal(support_hot_append(set, 10, 100, &err), 0);
     hot_set_abandon(set);
     forget_boot(e);
-    unlink(support_tmpdir_path(e->dir, "log/checkpoint"));
-    support_file_truncate(support_tmpdir_path(e->dir, "log/published"), 0);
+    lose_what_vouches(e);
     unlink(support_hot_path(e, 0, "index"));
     support_file_flip(support_hot_path(e, 0, "log"), 100, 1);
     int rc = VARVE_E_IO;
@@ -501,8 +506,7 @@ static void a_first_file_whose_name_was_lost_does_not_keep_the_log_from_opening(
         forget_boot(e);
         unlink(support_hot_path(e, 0, "log"));
         if (!proof) { /* no checkpoint, a torn `published`, and nothing in the file */
-            unlink(support_tmpdir_path(e->dir, "log/checkpoint"));
-            support_file_truncate(support_tmpdir_path(e->dir, "log/published"), 0);
+            lose_what_vouches(e);
             support_file_truncate(support_hot_path(e, 10, "log"), 0);
             support_file_truncate(support_hot_path(e, 10, "log"), 500);
         }
@@ -532,8 +536,7 @@ static void files_behind_a_hole_that_cannot_be_read_are_not_dropped(void **state
     hot_set_abandon(set);
     forget_boot(e);
     unlink(support_hot_path(e, 0, "log"));
-    unlink(support_tmpdir_path(e->dir, "log/checkpoint"));
-    support_file_truncate(support_tmpdir_path(e->dir, "log/published"), 0);
+    lose_what_vouches(e);
     int rc = VARVE_E_IO;
     for (fault.nth = 1; rc == VARVE_E_IO && fault.nth < 20; fault.nth++) {
         support_io_fail(e->io, &fault);
@@ -563,8 +566,7 @@ static void a_hole_in_front_of_what_was_synced_is_no_torn_tail(void **state)
     unlink(support_hot_path(e, 0, "log"));
     for (int proof = 1; proof >= 0; proof--) {
         if (!proof) {
-            unlink(support_tmpdir_path(e->dir, "log/checkpoint"));
-            support_file_truncate(support_tmpdir_path(e->dir, "log/published"), 0);
+            lose_what_vouches(e);
         }
         set = support_hot_open(e, &options, NULL);
         hot_set_range(set, &range);
@@ -586,8 +588,7 @@ static void an_index_of_a_cut_tail_that_cannot_be_replaced_goes(void **state)
     for (int i = 0; i < 20; i++)
         assert_int_equal(support_hot_append(set, 10, 200, &err), 0);
     hot_set_close(set);
-    unlink(support_tmpdir_path(e->dir, "log/checkpoint"));
-    support_file_truncate(support_tmpdir_path(e->dir, "log/published"), 0);
+    lose_what_vouches(e);
     support_file_truncate(support_hot_path(e, 0, "log"), 100);
     support_io_fail(e->io,
                     &(struct support_io_fault){
