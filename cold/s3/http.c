@@ -24,7 +24,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 
 #include "base/error.h"
 #include "cold/s3/http_private.h"
@@ -72,14 +71,6 @@ struct s3_http {
 static int64_t now_ns(const struct s3_http *http)
 {
     return http->env->clock->mono_ns(http->env->clock->ctx);
-}
-
-/* As libcurl's own, but no child of the user's program inherits it. */
-static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
-{
-    (void)arg;
-    (void)purpose;
-    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
 /* Up to 8.1 libcurl closes a socket that was never connected first (when its request is cancelled,
@@ -181,8 +172,6 @@ static void active_remove(struct s3_http_thread *th, struct s3_transfer *t)
 static void transfer_begin(struct s3_http_thread *th, struct s3_transfer *t)
 {
     t->easy = handle_take(th);
-    if (t->easy)
-        curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
     if (!t->easy || !s3_transfer_prepare(t, &th->http->options) ||
         curl_multi_add_handle(th->multi, t->easy) != CURLM_OK) {
         t->stop = S3_STOP_NO_MEMORY;

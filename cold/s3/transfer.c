@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 #include <openssl/x509_vfy.h>
 
@@ -325,6 +326,14 @@ static size_t receive_body(char *data, size_t size, size_t count, void *arg)
 
 /* ---- the whole ---- */
 
+/* As libcurl's own, but no child of the user's program inherits it. */
+static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    (void)arg;
+    (void)purpose;
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
 static void tls_prepare(CURL *easy, const struct s3_http_options *options)
 {
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
@@ -351,6 +360,7 @@ bool s3_transfer_prepare(struct s3_transfer *t, const struct s3_http_options *op
     curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L); /* keys may hold ".." inside a part */
     curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
     curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
     curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, CONNECTION_IDLE_S);
